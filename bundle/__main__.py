@@ -13,25 +13,31 @@ from ci_buildx.builder.rbac.rights import RightsMode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
+MERGE_TEMPLATE, MERGE_COMPONENT = "gitlab-template/merge.yml", "templates/merge.yml"
 PAGES = (
     "docs/architecture.md",
+    "docs/recipes/merge.md",
     "docs/recipes/other-ci.md",
     *(f"docs/reference/{name}.md" for name in ("driver-opts", "github", "options", "outputs")),
 )
-FILES = ("action.yml", "setup/action.yml", TEMPLATE, *PAGES)
+FILES = ("action.yml", "setup/action.yml", "merge/action.yml", TEMPLATE, MERGE_TEMPLATE, *PAGES)
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
     "setup-inputs": action.setup_inputs,
+    "merge-inputs": action.merge_inputs,
     "action-table": pages.action_table,
     "setup-table": pages.setup_table,
     "action-outputs": pages.action_outputs_table,
     "setup-outputs": pages.setup_outputs_table,
+    "merge-table": pages.merge_table,
     "options-table": pages.options_table,
     "attributes-table": pages.attributes_table,
     "buildx-variables": pages.variables_table,
     "ci-systems": pages.systems_table,
     "gitlab-inputs": gitlab.gitlab_inputs,
     "gitlab-variables": gitlab.gitlab_variables,
+    "gitlab-merge-inputs": gitlab.gitlab_merge_inputs,
+    "gitlab-merge-variables": gitlab.gitlab_merge_variables,
     "driver-opts": driver.options_table,
     "layers": layers.layers_picture,
 }
@@ -52,6 +58,7 @@ def stale() -> dict[Path, str]:
     filled = {path: regions.fill(text, REGIONS) for path, text in texts.items()}
     whole = {name: make() for name, make in WHOLE.items()}
     whole[COMPONENT] = component.component(filled[ROOT / TEMPLATE])
+    whole[MERGE_COMPONENT] = component.merge_component(filled[ROOT / MERGE_TEMPLATE])
     for name, text in whole.items():
         path = ROOT / name
         texts[path], filled[path] = path.read_text(encoding="utf-8") if path.exists() else "", text

@@ -1,4 +1,4 @@
-"""Inputs of action.yml and setup/action.yml."""
+"""Inputs of action.yml, setup/action.yml and merge/action.yml."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def action_inputs() -> str:
 def setup_inputs() -> str:
     """Return the setup step's inputs as YAML."""
     return _inputs(inputs.OF_SETUP)
+
+
+def merge_inputs() -> str:
+    """Return the merge step's inputs as YAML."""
+    return _inputs(inputs.list_merge_inputs(OptionSurface.GITHUB))
 
 
 def _inputs(options: Iterable[Option]) -> str:

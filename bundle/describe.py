@@ -17,6 +17,7 @@ _THERE: Mapping[tuple[OptionSurface | None, str], str] = {
     (OptionSurface.GITHUB, "provenance"): "mode=min,inline-only=true; mode=max for public repositories",
     (OptionSurface.GITHUB, "timeline"): "an HTML page in the run's artifact",
     (OptionSurface.GITLAB, "tags"): "CI_REGISTRY_IMAGE with a tag from the ref",
+    (OptionSurface.GITLAB, "digests"): "the artifacts kube-builder.*.json of earlier jobs",
     (OptionSurface.GITLAB, "labels"): "OCI labels of the commit",
     (OptionSurface.GITLAB, "timeline"): TIMELINE,
     (OptionSurface.GITLAB, "lifetime"): "the job's timeout",

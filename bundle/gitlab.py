@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from bundle.describe import scalar, sentence
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, name_variable
@@ -31,8 +33,23 @@ def gitlab_inputs() -> str:
 
 
 def gitlab_variables() -> str:
-    """Return the job's variables: each input in a block, which only a line break ends. Arrays arrive as JSON."""
-    names = [JOB_NAME, *(option.name for option in inputs.list_inputs(OptionSurface.GITLAB))]
+    """Return the job's variables."""
+    return _variables(inputs.list_inputs(OptionSurface.GITLAB))
+
+
+def gitlab_merge_inputs() -> str:
+    """Return the merge template's ``spec: inputs``."""
+    return "".join(_input(option) for option in inputs.list_merge_inputs(OptionSurface.GITLAB))
+
+
+def gitlab_merge_variables() -> str:
+    """Return the merge job's variables."""
+    return _variables(inputs.list_merge_inputs(OptionSurface.GITLAB))
+
+
+def _variables(options: Iterable[Option]) -> str:
+    """Return variables: each input in a block, which only a line break ends. Arrays arrive as JSON."""
+    names = [JOB_NAME, *(option.name for option in options)]
     return "".join(f"    {name_variable(name)}: |\n      $[[ inputs.{name} ]]\n" for name in names)
 
 

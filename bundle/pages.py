@@ -45,6 +45,11 @@ def _make_outputs_table(action: str) -> str:
     return "\n".join(("| output | description |", "|---|---|", *rows, ""))
 
 
+def merge_table() -> str:
+    """Return the table of the merge step's inputs."""
+    return _table(inputs.list_merge_inputs(OptionSurface.GITHUB))
+
+
 def _table(options: Iterable[Option]) -> str:
     rows = [f"| `{option.name}` | {_cell(sentence(option, on=OptionSurface.GITHUB))} |" for option in options]
     return "\n".join(("| input | description |", "|---|---|", *rows, ""))

@@ -22,6 +22,7 @@ from ci_buildx.session.session import Attachable
 from ci_buildx.settings.values import BuildSettings
 
 if TYPE_CHECKING:
+    from ci_buildx.kube.client import KubeClient
     from ci_buildx.progress.display import BuildDisplay
     from ci_buildx.registry.trust import RegistryTrust
     from ci_buildx.session.oci_layout import OciLayout
@@ -139,14 +140,21 @@ def make_builder_trust(site: BuildRun, builder: Builder, insecure: Iterable[str]
 
     ``insecure`` are further hosts, from ``registry.insecure=true``.
     """
+    if site.settings.builder_name:
+        return read_builder_trust(site.kube, builder).allow_insecure(insecure)
+    from ci_buildx.builder.manifests import buildkitd
+
+    return buildkitd.make_registry_trust(site.settings.builder).allow_insecure(insecure)
+
+
+def read_builder_trust(kube: KubeClient, builder: Builder) -> RegistryTrust:
+    """Return the registry settings in the files of an existing builder. Raises KubeError."""
     from ci_buildx.builder.manifests import buildkitd, registries
 
-    if not site.settings.builder_name:
-        return buildkitd.make_registry_trust(site.settings.builder).allow_insecure(insecure)
-    files = find.read_files(site.kube, builder)
+    files = find.read_files(kube, builder)
     has_keys = any(registries.KEYS_FOLDER in text for text in files.values())
-    secrets = find.read_secret_files(site.kube, builder) if has_keys else {}
-    return buildkitd.read_registry_trust(files, secrets).allow_insecure(insecure)
+    secrets = find.read_secret_files(kube, builder) if has_keys else {}
+    return buildkitd.read_registry_trust(files, secrets)
 
 
 def make_token_authority(site: BuildRun, builder: Builder, store: CredentialStore) -> AuthService:

@@ -259,6 +259,45 @@ OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, US
 """Inputs of ``setup/action.yml``."""
 BY_NAME |= {option.name: option for option in OF_SETUP}
 
+DIGESTS = Option(
+    name="digests",
+    kind=OptionKind.WORDS,
+    metavar="DIGEST|FILE|FOLDER",
+    group=OptionGroup.IMAGE,
+    help="image that a job pushed by digest: its digest, the metadata file of its build, a file that is empty and "
+    "named after the digest, or a folder with such files",
+)
+FROM = Option(
+    name="from",
+    flags=("--from",),
+    metavar="REPOSITORY",
+    group=OptionGroup.IMAGE,
+    help="repository that the jobs pushed to",
+    otherwise="that of the first tag",
+)
+BY_NAME |= {option.name: option for option in (DIGESTS, FROM)}
+_OF_MERGE = (
+    DIGESTS,
+    BY_NAME["tags"],
+    FROM,
+    replace(
+        BY_NAME["platforms"],
+        help="fail if an image for one of these platforms is missing, since its job did not pass the digest on",
+        otherwise="",
+        as_input="",
+    ),
+    replace(BY_NAME["annotations"], metavar="K=V", help="OCI annotation of the merged index", otherwise=""),
+    *(BY_NAME[name] for name in ("buildkitd-config", "buildkitd-config-inline", "progress")),
+)
+_OF_MERGED_NAMES = ("images", "tag-rules", "flavor", "metadata-context", "sep-tags", "sep-annotations")
+
+
+def list_merge_inputs(surface: OptionSurface) -> tuple[Option, ...]:
+    """Return the inputs of the step or job that merges digests."""
+    if surface is not OptionSurface.GITHUB:
+        return _OF_MERGE
+    return (*_OF_MERGE, *(BY_NAME[name] for name in (*_OF_MERGED_NAMES, "github-token")), *_LOGIN, PYTHON)
+
 
 def list_inputs(surface: OptionSurface) -> tuple[Option, ...]:
     """Return the inputs of a CI system, in the tables' order."""

@@ -7,22 +7,31 @@ from collections.abc import Sequence
 from ci_buildx.cli.parser import VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 
-SUMMARY = "Runs the build of the GitLab template, configured by its inputs. --post cleans up."
+SUMMARY = (
+    "Runs the build of the GitLab template, configured by its inputs. --post cleans up; --merge merges the images of "
+    "earlier jobs."
+)
 EXAMPLES = f"""\
 examples:
   kube-builder gitlab
   kube-builder gitlab --post
+  kube-builder gitlab --merge
 
 {EXIT_CODES}"""
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Run the build or, with ``--post``, the clean-up."""
-    parser = VerbParser("gitlab", "[--post]", SUMMARY, examples=EXAMPLES)
+    """Run the build, the clean-up or the merge."""
+    parser = VerbParser("gitlab", "[--post] [--merge]", SUMMARY, examples=EXAMPLES)
     other = parser.add_argument_group("Other")
     other.add_argument("--post", action="store_true", help="clean up after the build")
+    other.add_argument("--merge", action="store_true", help="merge the images that earlier jobs pushed by digest")
     parser.offer_help(other)
-    post = bool(parser.read(argv)["post"])
+    given = parser.read(argv)
+    if given["merge"]:
+        from ci_buildx.ci.gitlab import merge
+
+        return merge.main(post=bool(given["post"]), env=around.env, cwd=around.cwd, stdout=around.stdout)
     from ci_buildx.ci.gitlab import job
 
-    return job.main(post=post, env=around.env, cwd=around.cwd, stdout=around.stdout)
+    return job.main(post=bool(given["post"]), env=around.env, cwd=around.cwd, stdout=around.stdout)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from ci_buildx.build import attachables
 from ci_buildx.build.builder_scope import TEARDOWN_TIME
 from ci_buildx.build.start_on_use import BootWakeup, start_nodes
 from ci_buildx.builder.builder import BuilderLocation
@@ -23,6 +24,9 @@ from ci_buildx.model import masker
 from ci_buildx.model.record import dataclass
 from ci_buildx.progress import display
 from ci_buildx.settings.values import ProgressMode
+
+if TYPE_CHECKING:
+    from ci_buildx.registry.trust import RegistryTrust
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,13 @@ def inspect_builder(
         (surveyed,) = survey_builders(kube, [record], timeout=timeout)
         secret = create.read_secret(kube, record.location)
     return surveyed, certificates.read_expiry(find.read_keys(secret).certificate)
+
+
+def read_registry_trust(target: BuilderTarget, *, env: Mapping[str, str]) -> RegistryTrust:
+    """Return how a builder reaches registries, by its buildkitd.toml. Raises InputError, KubeError."""
+    with make_kube_client(target.cluster, env=env) as kube:
+        record = records.find_builder(kube, target.name, target.namespace)
+        return attachables.read_builder_trust(kube, records.load_builder(kube, record))
 
 
 def stop_builder(target: BuilderTarget, *, env: Mapping[str, str]) -> None:

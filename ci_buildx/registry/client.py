@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.hosts import parse_origin
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.reference import ImageReference
 from ci_buildx.registry.advice import find_no_artifacts
@@ -20,6 +21,7 @@ from ci_buildx.registry.connection import RegistryConnection, RegistryRequest, R
 from ci_buildx.registry.content import (
     ACCEPTED,
     LARGEST_CONFIG,
+    OCI_INDEX,
     ManifestDocument,
     check_digest,
     parse_document,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 _HUB_API = "registry-1.docker.io"
 _LONGEST_REASON = 300
+MOST_PAGES = 64
+"""Maximum number of pages of a list of referrers."""
+_NEXT = compile_lazily(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,31 @@ class RegistryClient:
         if stored != document.descriptor.digest:
             raise RegistryError(f"{repository.domain} stored {document.descriptor.digest} as {stored[:100]}")
 
-    def read_blob(self, repository: RegistryRepository, digest: str) -> bytes:
-        """Return a small blob, such as an image's config."""
-        request = self._request("GET", repository, f"blobs/{check_digest(digest)}", limit=LARGEST_CONFIG)
+    def read_referrers(self, repository: RegistryRepository, digest: str) -> list[dict[str, Any]] | None:
+        """Return the manifests whose subject is ``digest``, None if the registry has no referrers API.
+
+        Pages are followed as long as they come from the registry itself (specification, "Listing Referrers").
+        """
+        entries: list[dict[str, Any]] = []
+        request = self._request("GET", repository, f"referrers/{check_digest(digest)}", headers={"Accept": OCI_INDEX})
+        for _ in range(MOST_PAGES):
+            answer = self._call(request, _make_pull_access(repository))
+            if answer.status != HTTPStatus.OK:
+                return entries or None
+            try:
+                entries += parse_document(answer.body, OCI_INDEX).entries
+            except RegistryError:  # A registry that answers any path, such as a proxy with a page of its own.
+                return entries or None
+            link = _NEXT.search(answer.headers.get("link", ""))
+            url = urljoin(request.url, link[1]) if link else ""
+            if not url or parse_origin(url) != parse_origin(request.url):
+                break
+            request = replace(request, url=url)
+        return entries
+
+    def read_blob(self, repository: RegistryRepository, digest: str, *, limit: int = LARGEST_CONFIG) -> bytes:
+        """Return a blob of at most ``limit`` bytes, such as an image's config."""
+        request = self._request("GET", repository, f"blobs/{check_digest(digest)}", limit=limit)
         answer = self._call(request, _make_pull_access(repository))
         if answer.status != HTTPStatus.OK:
             raise make_refusal(answer, repository.domain, f"reading {digest} of {repository}")

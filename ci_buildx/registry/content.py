@@ -7,8 +7,9 @@ The formats are those of the OCI image specification 1.1 (``manifest.md``, ``ima
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ci_buildx.errors import RegistryError
@@ -98,6 +99,12 @@ def parse_document(body: bytes, content_type: str = "") -> ManifestDocument:
         _check_entries(fields.get("layers", []))
     descriptor = ContentDescriptor(media_type=media_type, digest=compute_digest(body), size=len(body))
     return ManifestDocument(descriptor=descriptor, body=body, fields=fields)
+
+
+def make_index(entries: Sequence[Mapping[str, Any]]) -> ManifestDocument:
+    """Make an OCI index of descriptors."""
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries)}
+    return parse_document(json.dumps(index, indent=2).encode())
 
 
 def parse_platform(config: bytes) -> dict[str, str]:

@@ -1,11 +1,10 @@
-"""Merges images and caches that several nodes pushed to a registry, and copies manifests between repositories."""
+"""Merges images and caches that several nodes pushed to a registry."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ci_buildx.errors import RegistryError
 from ci_buildx.model.platform import Platform
@@ -17,97 +16,13 @@ from ci_buildx.registry.content import (
     OCI_INDEX,
     ContentDescriptor,
     ManifestDocument,
-    check_digest,
     compute_digest,
     parse_document,
     parse_platform,
     read_platform,
 )
-
-if TYPE_CHECKING:
-    from requests import Response
-
-_FOREIGN = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-_DEEPEST = 4
-MOST_COPIED = 16384
-"""Maximum number of manifests and blobs of one copy: an image for ten platforms has a few hundred."""
-
-
-def copy_manifest(client: RegistryClient, digest: str, source: RegistryRepository, target: RegistryRepository) -> None:
-    """Copy a manifest, or an index with everything it lists, skipping existing content.
-
-    Raises RegistryError, also for an index of more than :data:`MOST_COPIED` manifests and blobs.
-    """
-    _ImageCopy(client, source, target).copy_manifest(digest)
-
-
-class _ImageCopy:
-    """One copy between repositories; each manifest and each blob is copied once."""
-
-    def __init__(self, client: RegistryClient, source: RegistryRepository, target: RegistryRepository) -> None:
-        self._client = client
-        self._source = source
-        self._target = target
-        self._seen: set[str] = set()
-
-    def copy_manifest(self, digest: str, *, depth: int = 0) -> None:
-        """Copy a manifest after everything that it lists."""
-        if not self._count(digest) or self._client.has_manifest(self._target, digest):
-            return
-        if depth > _DEEPEST:
-            raise RegistryError(f"{digest} of {self._source} nests indexes too deeply")
-        document = self._client.read_manifest(self._source, digest)
-        for entry in document.entries:
-            self.copy_manifest(entry["digest"], depth=depth + 1)
-        for blob in document.blobs:
-            self._copy_blob(blob)
-        self._client.put_manifest(self._target, digest, document)
-
-    def _count(self, digest: str) -> bool:
-        """Return whether a digest is new to this copy. Raises RegistryError if there are too many."""
-        is_new = digest not in self._seen
-        self._seen.add(digest)
-        if len(self._seen) > MOST_COPIED:
-            raise RegistryError(f"the image of {self._source} has more than {MOST_COPIED} manifests and blobs")
-        return is_new
-
-    def _copy_blob(self, entry: Mapping[str, Any]) -> None:
-        client, digest, size = self._client, check_digest(entry["digest"]), entry["size"]
-        if entry["mediaType"] == _FOREIGN or not self._count(digest) or client.has_blob(self._target, digest):
-            return
-        if self._source.domain == self._target.domain and client.mount_blob(self._target, digest, self._source):
-            return
-        client.upload_blob(
-            self._target, digest, lambda: _BlobTransfer(client.open_blob(self._source, digest, size), digest, size)
-        )
-
-
-class _BlobTransfer:
-    """A blob being copied between registries; raises RegistryError at the end if it does not match its digest."""
-
-    def __init__(self, response: Response, digest: str, size: int) -> None:
-        self._response = response
-        self._digest = digest
-        self._hash = hashlib.new(digest.partition(":")[0])
-        self._left = size
-        self._size = size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def read(self, size: int = -1) -> bytes:
-        piece: bytes = self._response.raw.read(self._left if size < 0 else min(size, self._left))
-        self._hash.update(piece)
-        self._left -= len(piece)
-        if self._left == 0 or not piece:
-            self._finish()
-        return piece
-
-    def _finish(self) -> None:
-        self._response.close()
-        if self._left or self._hash.hexdigest() != self._digest.partition(":")[2]:
-            raise RegistryError(f"the source returned content that does not match {self._digest}")
-
+from ci_buildx.registry.copies import ImageCopy
+from ci_buildx.registry.stores import RegistryStore
 
 _ATTESTED = "vnd.docker.reference.digest"
 """The annotation of an attestation that names its image (BuildKit, ``docs/attestations/attestation-storage.md``)."""
@@ -124,9 +39,8 @@ def merge_index(
     """Merge the manifests ``sources`` (digests) in ``target``'s repository and push the index as each of ``tags``.
 
     Tags may be in other repositories and registries: the index's content is copied there first. For a reference
-    without a tag the index is pushed by digest only. A tag that already points to the index is not pushed again: that
-    would fail in registries with immutable tags (containerd 2.4 checks first, too:
-    ``core/remotes/docker/pusher.go``). Raises RegistryError that lists the tags already pushed.
+    without a tag the index is pushed by digest only. A tag that already points to the index is not pushed again.
+    Raises RegistryError that lists the tags already pushed.
     """
     home = RegistryRepository.from_reference(target)
     documents = [client.read_manifest(home, digest) for digest in sources]
@@ -198,11 +112,10 @@ def _write(client: RegistryClient, index: ManifestDocument, home: RegistryReposi
     if tag.tag and client.has_tag(repository, tag.tag, digest):
         return
     if repository != home:
-        copy = _ImageCopy(client, home, repository)
-        for entry in index.entries:
-            copy.copy_manifest(entry["digest"])
-        if not index.is_index:
-            copy.copy_manifest(digest)
+        copy = ImageCopy(RegistryStore(client, home), RegistryStore(client, repository))
+        for entry in index.entries if index.is_index else [{"digest": digest}]:
+            copy.add_manifest(entry["digest"])
+        copy.run()
     client.put_manifest(repository, tag.tag or digest, index)
 
 

@@ -174,17 +174,32 @@ class LayoutName:
         return cls(tag=tag, image=image)
 
 
+def find_entry(folder: Path, tag: str) -> dict[str, Any] | None:
+    """Return the index's entry with a tag or an image's whole name, None if there is none.
+
+    Raises KubeBuilderError if the index is unreadable.
+    """
+    entries = list_entries(folder)
+    for key in (_IMAGE, _TAG):
+        for entry in entries:
+            if (entry.get("annotations") or {}).get(key) == tag:
+                return entry
+    return None
+
+
 def find_digest(folder: Path, tag: str) -> str:
     """Return the digest of a tag or an image's whole name, "" if there is none.
 
     Raises KubeBuilderError if the index is unreadable.
     """
-    entries = _read_index(folder)["manifests"]
-    for key in (_IMAGE, _TAG):
-        for entry in entries:
-            if (entry.get("annotations") or {}).get(key) == tag:
-                return str(entry.get("digest", ""))
-    return ""
+    entry = find_entry(folder, tag)
+    return str(entry.get("digest", "")) if entry else ""
+
+
+def list_entries(folder: Path) -> list[dict[str, Any]]:
+    """Return the index's entries. Raises KubeBuilderError if the index is unreadable."""
+    entries: list[dict[str, Any]] = _read_index(folder)["manifests"]
+    return entries
 
 
 def find_image_digest(folder: Path, tag: str) -> str:
@@ -203,13 +218,15 @@ def list_tags(folder: Path) -> list[str]:
 
 
 def put_entry(folder: Path, descriptor: Mapping[str, Any], names: Sequence[LayoutName]) -> None:
-    """Add an entry under each of ``names``, replacing entries with those names.
+    """Add an entry under each of ``names``, replacing entries with those names; without names, an unnamed one.
 
     Raises KubeBuilderError if the index cannot be written or is locked by another build.
     """
     try:
         with _lock_index(folder):
             index = _read_index(folder)
+            if not names and descriptor not in index["manifests"]:
+                index["manifests"].append(dict(descriptor))
             for name in names:
                 notes = {**(descriptor.get("annotations") or {}), **name.annotations}
                 others = [entry for entry in index["manifests"] if not _is_named(entry, name)]

@@ -15,8 +15,8 @@ import pytest
 from ci_buildx.ci import inputs
 from ci_buildx.ci.gitlab import inputs as gitlab
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
+from ci_buildx.registry.copies import copy_manifest
 from ci_buildx.registry.credentials import CredentialStore, DockerConfig, RegistryLogin
-from ci_buildx.registry.index import copy_manifest
 from ci_buildx.registry.trust import RegistryTrust
 from ci_buildx.settings.option import OptionSurface
 from devcluster import layout, pushed, registry
@@ -42,13 +42,16 @@ def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config
     """Run a pipeline that includes the template with ``inputs``, and a job after it."""
 
     def pipeline(dockerfile: str, later: str = LATER, **said: object) -> Pipeline:
-        variables, also = said.pop("variables", {}), said.pop("also", None)
+        variables, also, merge = said.pop("variables", {}), said.pop("also", None), said.pop("merge", None)
         given = {"context": "app", "buildkitd-config": "buildkitd.toml", **said}
         every = [given, {**given, **also}] if isinstance(also, dict) else [given]
-        include = [{"local": "gitlab-template/kube-builder.yml", "inputs": each} for each in every]
+        include: list[dict[str, object]] = [
+            {"local": "gitlab-template/kube-builder.yml", "inputs": each} for each in every
+        ]
+        include += [{"local": "gitlab-template/merge.yml", "inputs": merge}] if merge else []
         jobs = {
             "include": include,
-            "stages": ["build", "after", "test"],
+            "stages": ["build", "after", "merge", "test"],
             "variables": variables,
             "later": {"stage": "test", "script": [later]},
         }
@@ -118,6 +121,34 @@ def test_two_includes_are_two_images(
     for which in ("first", "second"):
         (built,) = pushed.images(open_registry.url, f"e2e/{name}", which).values()
         assert built.files["which"] == f"{which}\n".encode()
+    assert team_builders.left() == []
+
+
+def test_a_last_job_merges_what_others_pushed_by_digest(
+    run: Callable[..., Pipeline], team_builders: Builders, name: str, open_registry: Registry
+) -> None:
+    image = f"{open_registry.address}/e2e/{name}"
+    done = run(
+        checkout.BOTH,
+        **{"job-name": "build-amd64", "platforms": ["linux/amd64"]},
+        outputs=["type=image,push-by-digest=true,push=true"],
+        also={"job-name": "build-arm64", "stage": "after", "platforms": ["linux/arm64"]},
+        merge={
+            "stage": "merge",
+            "platforms": ["linux/amd64", "linux/arm64"],
+            "annotations": ["of=all"],
+            "buildkitd-config": "buildkitd.toml",
+        },
+        variables={"CI_REGISTRY_IMAGE": image},
+    )
+    assert done.code == 0, done.log
+    images = pushed.images(open_registry.url, f"e2e/{name}", "latest")
+    assert {str(platform): found.files["machine"] for platform, found in images.items()} == {
+        "linux/amd64": b"x86_64\n",
+        "linux/arm64": b"aarch64\n",
+    }
+    digest = json.loads((done.folder / "kube-builder.json").read_text())["containerimage.digest"]
+    assert f"later got {digest} of {image}:latest@{digest}\n" in done.log
     assert team_builders.left() == []
 
 

@@ -77,6 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, product_env: dict[str, str], k
             "GITHUB_SERVER_URL": f"http://{address}",
             "GITHUB_REPOSITORY": f"team/{name}",
             "GITHUB_API_URL": f"http://{address}/api",
+            "SHARED": str(place / "shared"),
         }
         options = [*checkout.ACT, "--no-cache-server"]
         options += ["--concurrent-jobs", str(AT_ONCE), "--eventpath", str(place / "event.json")]
@@ -119,7 +120,7 @@ def event(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("workflow", NAMES)
 def test_it_succeeds(workflow: str, run: Run) -> None:
     log = run.of(workflow)
-    assert re.search(r"🏁  Job succeeded", log), log or run.log
+    assert re.search(r"🏁  Job succeeded", log) and "🏁  Job failed" not in log, log or run.log
 
 
 def test_there_are_as_many_as_were_promised() -> None:
@@ -144,6 +145,7 @@ def test_no_secret_is_in_a_log_or_summary(run: Run) -> None:
         ("multi-platform", "latest", {"linux/amd64", "linux/arm64"}),
         ("metadata", "main", {"linux/amd64"}),
         ("one-builder", "prod", {"linux/amd64"}),
+        ("merge", "main", {"linux/amd64", "linux/arm64"}),
     ],
 )
 def test_the_image_is_there(workflow: str, tag: str, platforms: set[str], run: Run, open_registry: Registry) -> None:
@@ -176,6 +178,18 @@ def test_metadata_is_on_the_image(run: Run, open_registry: Registry) -> None:
     assert labels["org.opencontainers.image.url"] == f"https://git.example/team/{run.name}"
     revision = labels["org.opencontainers.image.revision"]
     assert pushed.images(open_registry.url, name, f"sha-{revision[:7]}")
+
+
+def test_merged_digests_are_one_annotated_image(run: Run, open_registry: Registry) -> None:
+    with RegistryClient(
+        CredentialStore([], env={}), trust=RegistryTrust(plain=frozenset({open_registry.address}))
+    ) as client:
+        repository = RegistryRepository(open_registry.address, f"e2e/{run.name}-merge")
+        index = client.read_manifest(repository, "main")
+        revision = index.fields["annotations"]["org.opencontainers.image.revision"]
+        assert index.fields["annotations"]["of"] == "main"
+        assert client.read_manifest(repository, f"sha-{revision[:7]}").descriptor == index.descriptor
+        assert len(index.entries) == 4, "two images and their attestations"
 
 
 def test_they_are_clean() -> None:

@@ -19,9 +19,12 @@ from ci_buildx.settings.wording import reword_error
 Run = Callable[[Mapping[str, str], Path, TextIO], int]
 
 
-def main(*, post: bool, alone: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Run the build step, with ``alone`` the setup step, or with ``post`` the clean-up. Returns the exit code."""
-    run: Run = clean_up if post else setup.run_setup if alone else step.run_build_step
+def main(*, post: bool, alone: bool, merges: bool = False, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
+    """Run the build step, or the one that is requested, and return the exit code.
+
+    ``alone`` requests the setup step, ``merges`` the merge step, ``post`` the clean-up.
+    """
+    run = _choose_step(post=post, alone=alone, merges=merges)
     with signals.raise_on_signals() as pass_over:
         try:
             return run(env, cwd, stdout)
@@ -29,6 +32,14 @@ def main(*, post: bool, alone: bool, env: Mapping[str, str], cwd: Path, stdout: 
             pass_over()
             reword_error(error, OptionSurface.GITHUB)
             return _annotate_error(error, env, stdout)
+
+
+def _choose_step(*, post: bool, alone: bool, merges: bool) -> Run:
+    if merges and not post:
+        from ci_buildx.ci.github import merge
+
+        return merge.run_merge
+    return clean_up if post else setup.run_setup if alone else step.run_build_step
 
 
 def _annotate_error(error: KubeBuilderError | Interrupted, env: Mapping[str, str], stdout: TextIO) -> int:

@@ -100,14 +100,18 @@ def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]
     """
     given = github_inputs.add_variables(github_inputs.read_inputs(step.env, step.cwd))
     step.given = given
-    found = _read_logins(given, step)
-    hide_texts(
-        step,
-        [
-            *(one.reveal_text() for login in found for one in login.secrets),
-            *github_inputs.list_written_credentials(given),
-        ],
-    )
+    found = read_step_logins(given, step)
+    given = github_inputs.add_secrets(name_image(given, step))
+    given = github_inputs.add_provenance(github_inputs.add_contexts(given, step.event), step.event)
+    env = {**step.env, TRUST_SCOPE: events.choose_scope(step.event, given.read_text("trust-scope"))}
+    _LOG.debug("GitHub: event %s, trust scope %s", step.event.name, env[TRUST_SCOPE])
+    announce = partial(commands.append_value, step.env, commands.STATE, KUBECONFIG)
+    with github_inputs.write_kubeconfig(given, announce) as given, log_in(found, given, env) as env:
+        yield given, env
+
+
+def name_image(given: RawValues, step: ActionStep) -> RawValues:
+    """Return the inputs with the tags, labels and annotations that the metadata rules make, and output them."""
     made = naming.make_metadata(given, step.event)
     if made is not None:
         for warning in made.warnings:
@@ -115,13 +119,7 @@ def prepare_build(step: ActionStep) -> Iterator[tuple[RawValues, dict[str, str]]
         texts = naming.make_metadata_outputs(made, given)
         commands.append_values(step.env, commands.OUTPUT, texts)
         commands.append_values(step.env, commands.ENVIRONMENT, naming.make_metadata_variables(texts, step.env))
-    given = github_inputs.add_secrets(naming.add_metadata(given, made))
-    given = github_inputs.add_provenance(github_inputs.add_contexts(given, step.event), step.event)
-    env = {**step.env, TRUST_SCOPE: events.choose_scope(step.event, given.read_text("trust-scope"))}
-    _LOG.debug("GitHub: event %s, trust scope %s", step.event.name, env[TRUST_SCOPE])
-    announce = partial(commands.append_value, step.env, commands.STATE, KUBECONFIG)
-    with github_inputs.write_kubeconfig(given, announce) as given, _log_in(found, given, env) as env:
-        yield given, env
+    return naming.add_metadata(given, made)
 
 
 def make_outputs(result: BuildResult) -> dict[str, str]:
@@ -153,18 +151,21 @@ def hide_texts(step: ActionStep, texts: Iterable[str]) -> None:
     mask_values(found, step.stdout)
 
 
-def _read_logins(given: RawValues, step: ActionStep) -> tuple[logins.LoginInput, ...]:
-    """Return the inputs' logins, without those whose secrets a fork's pull request did not get."""
+def read_step_logins(given: RawValues, step: ActionStep) -> tuple[logins.LoginInput, ...]:
+    """Return the inputs' logins, without those whose secrets a fork's pull request did not get; hide their secrets."""
 
     def forgive(registry: str) -> None:
         why = "password is empty, since pull requests from forks do not get secrets"
         write_annotation(step.stdout, "notice", f"not logged in to {registry}: {why}")
 
-    return logins.read_logins(given, forgive=forgive if events.find_fork(step.event) else None)
+    found = logins.read_logins(given, forgive=forgive if events.find_fork(step.event) else None)
+    secrets = (one.reveal_text() for login in found for one in login.secrets)
+    hide_texts(step, [*secrets, *github_inputs.list_written_credentials(given)])
+    return found
 
 
 @contextmanager
-def _log_in(found: tuple[logins.LoginInput, ...], given: RawValues, env: dict[str, str]) -> Iterator[dict[str, str]]:
+def log_in(found: tuple[logins.LoginInput, ...], given: RawValues, env: dict[str, str]) -> Iterator[dict[str, str]]:
     """Yield the environment with the logins; the post step cleans up after a killed main step."""
     if not found:
         yield env

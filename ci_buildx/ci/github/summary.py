@@ -63,6 +63,12 @@ def render_summary(page: SummaryPage) -> str:
     return "\n\n".join(part for part in parts if part) + "\n\n"
 
 
+def render_merge(result: BuildResult) -> str:
+    """Render the summary of merged digests, which ends with an empty line."""
+    parts = ["### ✅ merged", _render_images(result, {}), _render_pull_commands(result)]
+    return "\n\n".join(part for part in parts if part) + "\n\n"
+
+
 def _render_outcome(page: SummaryPage) -> str:
     words = [f"{'failed' if page.error else 'built'} in {page.seconds:.1f} s"]
     steps = page.report.summary

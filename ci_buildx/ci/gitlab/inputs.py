@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,18 +49,19 @@ TIMELINE = "kube-builder-timeline.html"
 ID_TOKEN = "KUBE_BUILDER_ID_TOKEN"  # noqa: S105 - a variable's name
 """The ``id_tokens`` entry whose token authenticates to the cluster."""
 _OCI = "org.opencontainers.image"
+_IMAGE = "CI_REGISTRY_IMAGE"
 
 
 def fill_defaults(given: RawValues, *, folder: Path) -> RawValues:
     """Return the inputs with all defaults; ``folder`` is where GitLab looks for artifacts."""
     env = given.env
     found: dict[str, tuple[Value, str]] = {
-        "tags": (make_default_tags(env), "CI_REGISTRY_IMAGE"),
+        "tags": ([] if any(map(_is_by_digest, given.read_texts("outputs"))) else make_default_tags(env), _IMAGE),
         "labels": (make_default_labels(given), given.find_source("labels")),
         "lifetime": (f"{env['CI_JOB_TIMEOUT']}s" if env.get("CI_JOB_TIMEOUT") else "", "CI_JOB_TIMEOUT"),
         **_read_cluster_defaults(env),
     }
-    given = given.replace_values(timeline=str(folder / (given.read_text("timeline") or TIMELINE)))
+    given = _name_digests(given).replace_values(timeline=str(folder / (given.read_text("timeline") or TIMELINE)))
     missing = {name: pair for name, pair in found.items() if pair[0] and (name == "labels" or _is_missing(given, name))}
     filled = given.replace_values(**{name: value for name, (value, _) in missing.items()})
     return _add_sources(filled, {name: source for name, (_, source) in missing.items()})
@@ -88,13 +89,26 @@ def _read_cluster_defaults(env: Mapping[str, str]) -> dict[str, tuple[Value, str
     }
 
 
+def _name_digests(given: RawValues) -> RawValues:
+    """Name the outputs that are pushed by digest, to be merged by a later job: they have no tag."""
+    image, outputs = given.env.get(_IMAGE, ""), given.read_texts("outputs")
+    if not image or not any(map(_is_by_digest, outputs)):
+        return given
+    named = [f"{text},name={image}" if _is_by_digest(text) and "name=" not in text else text for text in outputs]
+    return given.replace_values(outputs=named)
+
+
+def _is_by_digest(output: str) -> bool:
+    return "push-by-digest=true" in output
+
+
 def make_default_tags(env: Mapping[str, str]) -> list[str]:
     """Return image names in the project's registry, by the ref; none if the project has no registry.
 
     A Git tag: its name, or its slug if the name is not a valid image tag. A merge request: ``mr-N``. The default
     branch: ``latest`` and the short commit. Any other branch: its slug.
     """
-    image = env.get("CI_REGISTRY_IMAGE", "")
+    image = env.get(_IMAGE, "")
     slug = env.get("CI_COMMIT_REF_SLUG", "")
     if not image:
         return []
@@ -152,14 +166,16 @@ DEFAULTS = {"timeline": TIMELINE}
 _QUOTED = compile_lazily(r'"(?P<inner>[^"]*(?:""[^"]*)*)"')
 
 
-def read_inputs(env: Mapping[str, str], cwd: Path) -> RawValues:
-    """Read values and sources of the inputs and variables that are set.
+def read_inputs(env: Mapping[str, str], cwd: Path, *, template: Sequence[Option] = ()) -> RawValues:
+    """Read values and sources of the inputs and variables that are set; ``template`` are those of another template.
 
     In the template's own job, an input overrides its variable, as in the Action. In a job that extends it under another
     name, the job's variables override the include's inputs. Raises InputError for a probably misspelled variable.
     """
     known = options.BY_NAME | {name: offered.BY_NAME[name] for name in _LOGIN}
-    by_template = {option.name: name_variable(option.name) for option in offered.list_inputs(OptionSurface.GITLAB)}
+    known |= {option.name: option for option in template}
+    declared = template or offered.list_inputs(OptionSurface.GITLAB)
+    by_template = {option.name: name_variable(option.name) for option in declared}
     by_user = {option.name: option.variable for option in known.values()}
     refuse_typos(env, by_user.values())
     values: dict[str, Value] = {}

@@ -40,7 +40,7 @@ _LOG = debug.get_log("ci")
 
 
 def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
-    """Run the job, or with ``post`` its clean-up, and return the exit code.
+    """Run the build, or with ``post`` its clean-up, and return the exit code.
 
     Errors are left to the command line, in the words of the template's inputs.
     """
@@ -57,7 +57,7 @@ def main(*, post: bool, env: Mapping[str, str], cwd: Path, stdout: TextIO) -> in
 def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     """Build with the job's inputs. Returns 0, or the status of a frontend call."""
     if env.get("CI_JOB_ID"):
-        _remove_foreign_report(find_project_folder(env, cwd) / DOTENV)
+        remove_foreign_report(find_project_folder(env, cwd) / DOTENV)
     given = gitlab_inputs.read_inputs(env, cwd)
     scope = gitlab_inputs.choose_scope(env, given.read_text("trust-scope"))
     read_identity(env, cwd)
@@ -163,7 +163,7 @@ METADATA = "kube-builder.json"
 CODE_QUALITY = "kube-builder-checks.json"
 
 
-def _remove_foreign_report(path: Path) -> None:
+def remove_foreign_report(path: Path) -> None:
     """Remove a dotenv report that came with the checkout.
 
     GitLab would make it variables of later jobs if this job fails, or prints a frontend's answer. Raises

@@ -26,6 +26,7 @@ from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = ROOT / "gitlab-template" / "kube-builder.yml"
+MERGE_TEMPLATE = ROOT / "gitlab-template" / "merge.yml"
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 EXAMPLES = sorted((ROOT / "tests" / "e2e" / "workflows").glob("*.yml"))
 OF_THE_JOB = {"job-name", "stage", "image"}
@@ -69,7 +70,7 @@ def test_each_input_of_the_template_reaches_the_job(template: tuple[dict[str, An
 
 
 def test_no_input_of_an_action_has_a_default_that_would_hide_its_variable() -> None:
-    for file in ("action.yml", "setup/action.yml"):
+    for file in ("action.yml", "setup/action.yml", "merge/action.yml"):
         found = yaml.safe_load((ROOT / file).read_text())["inputs"]
         assert {name for name, one in found.items() if "default" in one} <= {"github-token"}
 
@@ -225,12 +226,53 @@ def test_the_setups_action_yml_is_valid() -> None:
     validate("vendor.github-actions", ROOT / "setup" / "action.yml")
 
 
+def test_the_merges_action_yml_is_valid() -> None:
+    validate("vendor.github-actions", ROOT / "merge" / "action.yml")
+
+
+def test_the_merges_template_is_valid(tmp_path: Path) -> None:
+    for number, document in enumerate(MERGE_TEMPLATE.read_text().split("\n---\n")):
+        part = tmp_path / f"part-{number}.yml"
+        part.write_text(document)
+        validate("vendor.gitlab-ci", part)
+
+
+def test_each_input_of_the_merge_reaches_its_job_as_one_line() -> None:
+    spec, jobs = yaml.safe_load_all(MERGE_TEMPLATE.read_text())
+    offered, job = spec["spec"]["inputs"], jobs[".kube-builder-merge"]
+    names = [option.name for option in inputs.list_merge_inputs(OptionSurface.GITLAB)]
+    assert set(offered) - OF_THE_JOB == set(names)
+    assert job["variables"] == {gitlab.name_variable(name): f"$[[ inputs.{name} ]]\n" for name in ("job-name", *names)}
+    assert (job["script"], job["after_script"]) == (
+        ["kube-builder gitlab --merge"],
+        ["kube-builder gitlab --merge --post"],
+    )
+    assert job["artifacts"]["reports"] == {"dotenv": gitlab_job.DOTENV}
+    texts = [one for one in offered.values() if one.get("type", "string") == "string" and "options" not in one]
+    assert len(texts) == 6
+    for one in texts:
+        takes = re.compile(f"{one['regex'].removesuffix('$')}\\Z").search
+        assert takes(one["default"] or "a.b")
+        assert not any(takes(f"a{lines}script: [x]") for lines in LINE_BREAKS)
+
+
+def test_the_merges_component_is_its_template() -> None:
+    component = ROOT / "templates" / "merge.yml"
+    assert list(yaml.safe_load_all(component.read_text())) == list(yaml.safe_load_all(MERGE_TEMPLATE.read_text()))
+
+
+def test_the_merges_inputs_are_those_of_the_table() -> None:
+    action = yaml.safe_load((ROOT / "merge" / "action.yml").read_text())
+    assert list(action["inputs"]) == [option.name for option in inputs.list_merge_inputs(OptionSurface.GITHUB)]
+    assert {"digest", "metadata", "tags", "json"} <= action["outputs"].keys()
+
+
 def test_workflows_are_valid() -> None:
     validate("vendor.github-workflows", *WORKFLOWS, *EXAMPLES)
 
 
 def test_zizmor_finds_nothing_in_what_runs_for_users() -> None:
-    audit(ROOT / "action.yml", ROOT / "setup" / "action.yml", *WORKFLOWS)
+    audit(*(ROOT / place / "action.yml" for place in (".", "setup", "merge")), *WORKFLOWS)
 
 
 def test_zizmor_finds_nothing_in_the_examples() -> None:

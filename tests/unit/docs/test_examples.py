@@ -23,8 +23,13 @@ from ci_buildx.settings.option import OptionSurface
 
 ROOT = Path(__file__).parents[3]
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
-ACTIONS = {"org/kube-builder": ROOT / "action.yml", "org/kube-builder/setup": ROOT / "setup" / "action.yml"}
+ACTIONS = {
+    "org/kube-builder": ROOT / "action.yml",
+    "org/kube-builder/setup": ROOT / "setup" / "action.yml",
+    "org/kube-builder/merge": ROOT / "merge" / "action.yml",
+}
 TEMPLATE = ROOT / "gitlab-template" / "kube-builder.yml"
+MERGE_TEMPLATE = ROOT / "gitlab-template" / "merge.yml"
 VARIABLES = re.compile(r"\bKUBE_BUILDER_[A-Z][A-Z_]*[A-Z]\b")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(kube-builder [^`\n]+)`")
@@ -138,12 +143,18 @@ def test_steps_have_inputs_of_the_action(example: Example) -> None:
 
 @pytest.mark.parametrize("example", [one for one in FILES if "inputs:" in one.text], ids=str)
 def test_includes_have_inputs_of_the_template(example: Example) -> None:
-    offered = next(yaml.safe_load_all(TEMPLATE.read_text()))["spec"]["inputs"]
+    both = {file: next(yaml.safe_load_all(file.read_text()))["spec"]["inputs"] for file in (TEMPLATE, MERGE_TEMPLATE)}
     kinds = {"array": list, "boolean": bool, "string": str, "number": int}
     for document in example.documents():
         for part in parts(document):
+            offered = both[MERGE_TEMPLATE if is_merge(part) else TEMPLATE]
             for name, value in part.get("inputs", {}).items():
                 assert isinstance(value, kinds[offered[name].get("type", "string")]), name
+
+
+def is_merge(part: dict[str, Any]) -> bool:
+    """Whether an include is that of the merge."""
+    return "merge" in f"{part.get('file', '')} {part.get('component', '')}"
 
 
 def test_variables_are_known() -> None:

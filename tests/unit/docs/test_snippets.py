@@ -20,9 +20,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ci_buildx.ci import inputs
+from ci_buildx.ci import digests, inputs
 from ci_buildx.ci.github import events, step
 from ci_buildx.ci.github.inputs import read_inputs
+from ci_buildx.ci.github.merge import KNOWN as OF_MERGE
 from ci_buildx.ci.github.setup import KNOWN
 from ci_buildx.ci.github.state import ActionStep
 from ci_buildx.ci.gitlab import inputs as gitlab_inputs
@@ -30,8 +31,9 @@ from ci_buildx.cli import build, create
 from ci_buildx.cli.process import ProcessContext
 from ci_buildx.settings import assembly
 from ci_buildx.settings.builder import BuilderSettings
+from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import Settings
-from tests.unit.docs.test_examples import Example, commands, examples, parts
+from tests.unit.docs.test_examples import Example, commands, examples, is_merge, parts
 from tests.unit.settings.certificate import PEM
 
 FOLDERS = ("api", "web", "worker", "services/api", "services/web", "libs", "ci", "hello")
@@ -41,9 +43,11 @@ VALUES: Mapping[str, str] = {
     "github.actor": "someone",
     "github.event_name == 'push'": "true",
     "runner.temp": "/tmp",
+    "matrix.arch": "amd64",
     "matrix.name": "api",
     "matrix.context": "services/api",
     "secrets.KUBECONFIG": "",
+    "secrets[matrix.kubeconfig]": "",
     "secrets.GITHUB_TOKEN": "ghs_0123456789abcdef",
 }
 """Values of expressions. Others have a text of their own."""
@@ -66,7 +70,14 @@ INCLUDES = [
     for example in examples("yaml")
     for document in example.documents()
     for part in parts(document)
-    if "inputs" in part and ("component" in part or "file" in part)
+    if "inputs" in part and ("component" in part or "file" in part) and not is_merge(part)
+]
+MERGES = [
+    (example, part["inputs"])
+    for example in examples("yaml")
+    for document in example.documents()
+    for part in parts(document)
+    if "inputs" in part and is_merge(part)
 ]
 OUTLINE = re.compile(r"[…[]|\b(DIR|METHOD|VERB)\b")
 BUILDS = sorted({one for one in commands() if one.split()[1] in ("build", "create") and not OUTLINE.search(one)})
@@ -93,6 +104,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "ci" / "ca.pem").write_text(PEM)
     (tmp_path / "ci" / "buildkitd.toml").write_text('[registry."registry.internal"]\n  ca = ["ci/ca.pem"]\n')
     (tmp_path / "ci" / "kubeconfig").write_text("{}")
+    (tmp_path / "digests").mkdir()
+    (tmp_path / "digests" / "amd64").write_text(f"sha256:{'1' * 64}")
     (tmp_path / "home" / ".ssh").mkdir(parents=True)
     (tmp_path / "home" / ".npm-token").write_text("t")
     key = ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -152,9 +165,23 @@ def test_steps_are_valid(example: Example, part: dict[str, Any], checkout: Path)
         assert isinstance(inputs.read_job_settings(values, given.sources, env, checkout), Settings)
         return
     run = ActionStep(env=env, cwd=checkout, stdout=io.StringIO(), event=events.read_event(env), begun=time.monotonic())
+    if part["uses"].startswith("org/kube-builder/merge@"):
+        given = step.name_image(read_inputs(env, checkout, known=OF_MERGE), run)
+        assert digests.read_request(given).tags
+        return
     with step.prepare_build(run) as (given, around):
         settings = inputs.read_job_settings(given.select_build_options(), given.sources, around, checkout)
     assert settings.build.push == (fill_expressions(str(part.get("with", {}).get("push", "false"))).lower() == "true")
+
+
+@pytest.mark.parametrize(("example", "given"), MERGES, ids=str)
+def test_includes_of_the_merge_are_valid(example: Example, given: dict[str, Any], checkout: Path) -> None:
+    env = {gitlab_inputs.name_variable(name): json.dumps(value) for name, value in given.items()}
+    env |= {gitlab_inputs.name_variable("digests"): json.dumps([f"sha256:{'1' * 64}"])}
+    known = inputs.list_merge_inputs(OptionSurface.GITLAB)
+    read = gitlab_inputs.read_inputs(env, checkout, template=known)
+    request = digests.read_request(read.replace_values(tags=gitlab_inputs.make_default_tags(CI_VARIABLES)))
+    assert [str(platform) for platform in request.platforms] == given.get("platforms", [])
 
 
 @pytest.mark.parametrize(("example", "given"), INCLUDES, ids=str)
@@ -168,7 +195,7 @@ def test_includes_are_valid(example: Example, given: dict[str, Any], checkout: P
     read = gitlab_inputs.fill_defaults(gitlab_inputs.read_inputs(env, checkout), folder=checkout)
     settings = inputs.read_job_settings(read.select_build_options(), read.sources, env, checkout)
     assert settings.build.push is bool(given.get("push", False))
-    assert settings.build.tags
+    assert settings.build.tags or "push-by-digest=true" in str(given)
 
 
 @pytest.mark.parametrize("command", BUILDS)

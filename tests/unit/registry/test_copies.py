@@ -9,8 +9,8 @@ import pytest
 from ci_buildx.errors import RegistryError
 from ci_buildx.registry.client import RegistryClient, RegistryRepository
 from ci_buildx.registry.content import OCI_INDEX, OCI_MANIFEST, ManifestDocument, compute_digest, parse_document
+from ci_buildx.registry.copies import MOST_COPIED, copy_manifest
 from ci_buildx.registry.credentials import CredentialStore
-from ci_buildx.registry.index import MOST_COPIED, copy_manifest
 
 SOURCE, TARGET = RegistryRepository("a.io", "x"), RegistryRepository("b.io", "x")
 EMPTY = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": compute_digest(b"{}"), "size": 2}
@@ -57,7 +57,7 @@ def test_an_image_without_end_is_not_copied() -> None:
     with HostileRegistry(make) as client:
         with pytest.raises(RegistryError, match=rf"image of a.io/x has more than {MOST_COPIED} manifests and blobs"):
             copy_manifest(client, compute_digest(b""), SOURCE, TARGET)
-        assert len(client.asked) == MOST_COPIED
+        assert len(client.asked) == 18, "manifests, and no blob"
 
 
 def test_what_is_listed_twice_is_asked_for_once() -> None:
@@ -65,4 +65,4 @@ def test_what_is_listed_twice_is_asked_for_once() -> None:
     image = {"mediaType": OCI_MANIFEST, "config": EMPTY, "layers": [describe("l", "layer")] * 1000}
     with HostileRegistry(lambda name: image if name == describe("m")["digest"] else index) as client:
         copy_manifest(client, compute_digest(b""), SOURCE, TARGET)
-        assert client.asked == [compute_digest(each.encode()) for each in ("", "m", "{}", "l")]
+        assert sorted(client.asked) == sorted(compute_digest(each.encode()) for each in ("", "m", "{}", "l"))

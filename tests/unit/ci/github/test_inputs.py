@@ -45,6 +45,10 @@ OUTPUTS = {
         "imageid digest metadata version tags tag-names labels annotations json bake-file bake-file-tags "
         "bake-file-labels bake-file-annotations"
     ),
+    "merge/action.yml": (
+        "digest metadata version tags tag-names labels annotations json bake-file bake-file-tags bake-file-labels "
+        "bake-file-annotations"
+    ),
     "setup/action.yml": "name driver platforms nodes endpoint status flags",
 }
 EVERY = [(peer, name) for peer, names in PEERS.items() for name in names.split()]

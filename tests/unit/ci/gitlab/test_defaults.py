@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.ci.gitlab import inputs
+from ci_buildx.settings.raw_values import RawValues
 
 IMAGE = "registry.git.example/group/app"
 MAIN = {
@@ -97,3 +98,11 @@ def test_errors_name_where_a_default_came_from() -> None:
 def test_the_clean_up_finds_the_same_cluster() -> None:
     given = inputs.fill_cluster_defaults(inputs.read_inputs({**CONNECTED, "KUBE_CONTEXT": "c"}, Path("/")))
     assert (given.read_text("namespace"), given.read_text("kube-context")) == ("app-7-production", "c")
+
+
+def test_an_output_by_digest_is_named_and_has_no_tag(tmp_path: Path) -> None:
+    outputs = ["type=image,push-by-digest=true,push=true", "type=image,name=own,push-by-digest=true,push=true", "out"]
+    given = RawValues({"outputs": outputs}, {}, MAIN, tmp_path)
+    filled = inputs.fill_defaults(given, folder=tmp_path)
+    assert filled.read_texts("outputs") == [f"{outputs[0]},name={IMAGE}", *outputs[1:]]
+    assert filled.read_texts("tags") == []

@@ -1,0 +1,1 @@
+"""Go's template language: the subset that ``--format`` needs, over values with Go's kinds."""

@@ -1,0 +1,166 @@
+"""An OCI layout as a store of images (OCI image specification 1.1, ``image-layout.md``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ci_buildx.errors import KubeBuilderError, RegistryError
+from ci_buildx.registry.content import (
+    INDEXES,
+    LARGEST_CONFIG,
+    LARGEST_MANIFEST,
+    MANIFESTS,
+    ManifestDocument,
+    check_digest,
+    parse_document,
+    verify_content,
+)
+from ci_buildx.registry.stores import BlobTransfer, ImageStore
+from ci_buildx.session.oci_layout import (
+    LayoutName,
+    LayoutRefusal,
+    OciLayout,
+    find_entry,
+    list_entries,
+    list_tags,
+    put_entry,
+)
+
+SUBJECT = "io.containerd.manifest.subject"
+"""The annotation of an entry of ``index.json`` that is a referrer (containerd 2.4, ``core/images/annotations.go``)."""
+_ATTESTED = "vnd.docker.reference.digest"
+_PIECE = 1 << 20
+_DEEPEST = 4
+
+
+class LayoutStore:
+    """The layout in ``folder``."""
+
+    is_whole = False
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._layout = OciLayout(folder, writable=True)
+
+    def __str__(self) -> str:
+        return f"oci-layout://{self.folder}"
+
+    def read_manifest(self, name: str) -> ManifestDocument:
+        """Return the manifest or index with a tag or digest."""
+        announced = ""
+        digest = name
+        if ":" not in name:
+            entry = find_entry(self.folder, name)
+            if entry is None:
+                raise RegistryError(f"{self}:{name} not found", fix=self._list_tags())
+            digest, announced = check_digest(entry.get("digest")), str(entry.get("mediaType", ""))
+        known = announced if announced in INDEXES | MANIFESTS else ""
+        return parse_document(self.read_blob(digest, limit=LARGEST_MANIFEST), known)
+
+    def has_manifest(self, digest: str) -> bool:
+        """Return whether a manifest exists."""
+        return self.has_blob(digest)
+
+    def put_manifest(self, name: str, document: ManifestDocument) -> None:
+        """Store a manifest; a tag gets an entry in ``index.json``."""
+        digest = document.descriptor.digest
+        if not self.has_blob(digest):
+            self._write(digest, [document.body])
+        if ":" not in name:
+            self.list_in_index(document, [LayoutName(tag=name)])
+
+    def list_in_index(self, document: ManifestDocument, names: Sequence[LayoutName] = ()) -> None:
+        """Add an entry to ``index.json`` under each of ``names``; without names, under its digest."""
+        found = document.descriptor
+        put_entry(self.folder, {"mediaType": found.media_type, "digest": found.digest, "size": found.size}, names)
+
+    def read_blob(self, digest: str, *, limit: int = LARGEST_CONFIG) -> bytes:
+        """Return a blob of at most ``limit`` bytes."""
+        with self._open(digest) as stream:
+            body = stream.read(limit + 1)
+        if len(body) > limit:
+            raise RegistryError(f"{digest} of {self} has more than {limit} bytes")
+        verify_content(body, digest)
+        return body
+
+    def has_blob(self, digest: str) -> bool:
+        """Return whether a blob exists."""
+        return self._layout.has(check_digest(digest))
+
+    def open_blob(self, digest: str, size: int) -> BlobTransfer:
+        """Open a blob of ``size`` bytes."""
+        stream = self._open(digest)
+        return BlobTransfer(stream.read, stream.close, digest=digest, size=size)
+
+    def mount_blob(self, digest: str, source: ImageStore) -> bool:  # noqa: ARG002
+        """Return False: a layout contains all its blobs."""
+        return False
+
+    def put_blob(self, digest: str, make_transfer: Callable[[], BlobTransfer]) -> None:
+        """Store a blob."""
+        transfer = make_transfer()
+        self._write(digest, iter(lambda: transfer.read(_PIECE), b""))
+
+    def list_referrers(self, digest: str) -> list[dict[str, Any]]:
+        """Return the manifests whose subject is ``digest``: noted in ``index.json``, or listed by an index."""
+        entries = list_entries(self.folder)
+        roots = [entry for entry in entries if SUBJECT not in _read_annotations(entry)]
+        found = {one["digest"]: one for one in self._walk(roots) if self._find_subject(one, digest)}
+        found |= {one["digest"]: one for one in entries if _read_annotations(one).get(SUBJECT) == digest}
+        return list(found.values())
+
+    def add_referrer(self, subject: str, descriptor: Mapping[str, Any]) -> None:
+        """Note a stored manifest in ``index.json``, unless an index there lists it already."""
+        entries = list_entries(self.folder)
+        roots = [entry for entry in entries if SUBJECT not in _read_annotations(entry)]
+        listed = {one["digest"] for one in self._walk(roots)} | {one["digest"] for one in entries}
+        if descriptor["digest"] not in listed:
+            notes = {SUBJECT: subject, **_read_annotations(descriptor)}
+            put_entry(self.folder, {**descriptor, "annotations": notes}, ())
+
+    def _walk(self, entries: Sequence[Mapping[str, Any]], depth: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield entries and those of the indexes among them."""
+        for entry in entries:
+            yield dict(entry)
+            if entry.get("mediaType") in INDEXES and depth < _DEEPEST and self.has_blob(entry["digest"]):
+                yield from self._walk(self.read_manifest(entry["digest"]).entries, depth + 1)
+
+    def _find_subject(self, entry: Mapping[str, Any], digest: str) -> bool:
+        """Return whether the subject of a listed manifest is ``digest``."""
+        if _read_annotations(entry).get(_ATTESTED) == digest:
+            return True
+        if entry.get("mediaType") not in MANIFESTS or not self.has_blob(entry["digest"]):
+            return False
+        subject = self.read_manifest(entry["digest"]).fields.get("subject")
+        return isinstance(subject, dict) and subject.get("digest") == digest
+
+    def _open(self, digest: str) -> BinaryIO:
+        try:
+            return self._layout.open(check_digest(digest))
+        except LayoutRefusal as error:
+            raise RegistryError(str(error)) from error
+        except OSError as error:
+            raise RegistryError(f"cannot read {digest} of {self}: {error.strerror}") from error
+
+    def _write(self, digest: str, pieces: Iterator[bytes] | Sequence[bytes]) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self._layout.ingest(digest) as ingest:
+                for piece in pieces:
+                    ingest.write(piece)
+                ingest.commit(total=0, expected=digest)
+        except LayoutRefusal as error:
+            raise RegistryError(str(error)) from error
+        except OSError as error:
+            raise KubeBuilderError(f"cannot write to {self.folder}: {error.strerror}") from error
+
+    def _list_tags(self) -> str:
+        tags = list_tags(self.folder)
+        return f"its tags: {', '.join(tags[:20])}" if tags else ""
+
+
+def _read_annotations(entry: Mapping[str, Any]) -> Mapping[str, str]:
+    found = entry.get("annotations")
+    return found if isinstance(found, dict) else {}

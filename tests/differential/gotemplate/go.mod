@@ -1,0 +1,3 @@
+module kube-builder/tests/differential/gotemplate
+
+go 1.26
