@@ -17,10 +17,9 @@ from ci_buildx.model.reference import parse_reference
 from ci_buildx.registry.content import OCI_INDEX, OCI_MANIFEST
 from ci_buildx.registry.trust import RegistryTrust
 from ci_buildx.settings.values import BuildSettings, FrontendCall, NamedContext, TypedAttributes
-from tests.unit.build.test_run import fail
 from tests.unit.build.whole_build import WholeBuild
 from tests.unit.registry.scripted import Registry, Reply, scripted
-from tests.unit.scripted_buildkitd import DIGEST
+from tests.unit.scripted_buildkitd import DIGEST, SolveFault
 
 DENIED = json.dumps({"errors": [{"code": "DENIED", "message": "requested access is denied"}]}).encode()
 
@@ -157,7 +156,11 @@ def test_a_platform_that_a_base_image_lacks_is_named_with_those_it_has(build: Wh
         registry.on("GET /v2/base/manifests/1", Reply(200, index))
         image = f"{registry.address}/base:1"
         told = f"{image}: failed to resolve source metadata for {image}: no match for platform in manifest: not found"
-        build.cluster.script.answer = fail("UNKNOWN", told)
+
+        def refuse(_: SolveRequest) -> dict[str, str]:
+            raise SolveFault("UNKNOWN", told)
+
+        build.cluster.script.answer = refuse
         with pytest.raises(SolveError) as caught:
             build.run()
     assert f"({image} has no image for linux/amd64; it has linux/arm64, linux/s390x)" in caught.value.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -193,6 +194,31 @@ def test_a_job_of_a_ci_system_reads_of_its_inputs(build: WholeBuild) -> None:
     assert "; add input push or input outputs" in build.output
     assert "set input platforms for another" in build.output
     assert "--push" not in build.output
+
+
+class Watched(io.StringIO):
+    """A log that records how many requests the cluster had when its first line came."""
+
+    def __init__(self, build: WholeBuild) -> None:
+        super().__init__()
+        self.build = build
+        self.requests: list[int] = []
+
+    def write(self, text: str, /) -> int:
+        self.requests.append(len(self.build.cluster.asked))
+        return super().write(text)
+
+
+def test_the_first_line_comes_before_the_first_request(build: WholeBuild) -> None:
+    build.shown = shown = Watched(build)
+    build.run(keep=True)
+    assert shown.requests[0] == 0
+    assert shown.getvalue().startswith(f"#1 [internal] creating builder {NAME}\n")
+    build.cluster.asked.clear()
+    build.shown = shown = Watched(build)
+    build.run(builder_name=NAME)
+    assert shown.requests[0] == 0
+    assert shown.getvalue().startswith("#1 [internal] booting builder\n")
 
 
 def test_a_token_that_is_withheld_is_reported(build: WholeBuild) -> None:
