@@ -25,7 +25,10 @@ def compare(arena: Arena) -> Iterator[Comparison]:
     context = arena.ground.example("action")
     given = {"CONTEXT": str(context), "BUILDER": arena.kept, "PLATFORMS": PLATFORM}
     env = arena.ground.env | {f"INPUT_{name}": value for name, value in given.items()}
-    env["GITHUB_REF_PROTECTED"] = "true"  # unprotected refs may not use the builder, which was created manually
+    env |= {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_REF_PROTECTED": "true",
+    }  # unprotected refs may not use the builder, which was created manually
     tools = arena.ground.folder / "tools"
 
     def wrapped() -> Run:

@@ -53,7 +53,7 @@ def _compare_installers(arena: Arena, folder: Path) -> Comparison:
     context = arena.ground.example("cold-context")
     given = {"CONTEXT": str(context), "BUILDER": arena.kept, "PLATFORMS": PLATFORM}
     env = arena.ground.env | {f"INPUT_{name}": value for name, value in given.items()}
-    env |= {"GITHUB_REF_PROTECTED": "true", "PATH": f"{folder}/bin:/usr/bin:/bin"}
+    env |= {"GITHUB_ACTIONS": "true", "GITHUB_REF_PROTECTED": "true", "PATH": f"{folder}/bin:/usr/bin:/bin"}
     with_uv = {"PATH": f"{folder}/uv:{env['PATH']}"}
 
     def start(checkout: Path, more: dict[str, str], _: int) -> Run:
