@@ -48,6 +48,14 @@ class DisplayPhase:
         log = VertexLog(vertex=self._vertex.digest, timestamp=self._display.clock(), data=data)
         self._display.update(StatusUpdate(logs=(log,)))
 
+    def add_status(self, name: str, size: int = 0) -> None:
+        """Add a line about something that has ended, with the bytes that were read."""
+        now = self._display.clock()
+        status = VertexStatus(
+            id=name, vertex=self._vertex.digest, current=size, total=size, timestamp=now, started=now, completed=now
+        )
+        self._display.update(StatusUpdate(statuses=(status,)))
+
     def end(self, error: BaseException | None = None) -> None:
         """End the phase, with ``error`` if it failed. Idempotent."""
         if self._vertex.completed is not None:

@@ -57,6 +57,7 @@ def work(*failures: Exception, target: Path | None = Path("out.tar"), stopped: b
         )
 
     site: Any = SimpleNamespace(
+        label="",
         stop=SimpleNamespace(is_set=lambda: stopped),
         display=SimpleNamespace(warn=said.append, forgive=lambda _: None),
     )
