@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from ci_buildx.bake.definitions import (
     DEFAULT_FILES,
@@ -132,9 +132,12 @@ def read_local_files(names: Sequence[str], *, cwd: Path, stdin: TextIO | None, r
         if len(text) > LARGEST:
             raise InputError(f"{name} has more than {LARGEST} bytes", source=_FILE)
         found.append(DefinitionFile(name=name, text=text))
-    if not found:
-        raise InputError("couldn't find a bake definition", fix=f"add docker-bake.hcl, or name a file with {_FILE}")
     return found
+
+
+def refuse_nothing() -> NoReturn:
+    """Raise InputError: no file was found."""
+    raise InputError("couldn't find a bake definition", fix=f"add docker-bake.hcl, or name a file with {_FILE}")
 
 
 def _read_file(path: Path, name: str) -> str:

@@ -128,13 +128,12 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if printed and listed:
         raise InputError("--print and --list are mutually exclusive")
     request, from_env = make_request(answers, around)
-    if request.remote:
-        fix = "check it out and name its files with --file"
-        raise InputError("a definition by URL is not supported", source=request.remote, fix=fix)
     execution = parse_jobs(answers.read_text("jobs"))
     allowed = parse_entitlements(answers.read_texts("allow"))
     shared = read_shared(given, around)
     files = read_files(request, from_env, shared, around)
+    if not files:
+        bake_request.refuse_nothing()
     loaded = bake_request.load_files(files, request, env=around.env, cwd=around.cwd)
     if listed:
         from ci_buildx.bake.listing import show_list
@@ -206,10 +205,9 @@ def build_targets(order: BakeOrder, shared: SharedOptions, around: ProcessContex
     from ci_buildx.bake import answers as bake_answers
     from ci_buildx.bake import run
     from ci_buildx.bake.jobs import merge_settings, open_jobs
-    from ci_buildx.cli.build import add_current_builder, check_stdout
+    from ci_buildx.cli.build import check_stdout
 
-    values, sources = add_current_builder(dict(shared.values), dict(shared.sources), around)
-    shared = replace(shared, values=values, sources=sources)
+    shared = choose_builder(shared, around)
 
     def deliver(outcome: BakeOutcome) -> None:
         if order.metadata_file is not None:
@@ -299,16 +297,30 @@ def make_request(answers: ParsedArguments, around: ProcessContext) -> tuple[Bake
 def read_files(
     request: BakeRequest, from_env: bool, shared: SharedOptions, around: ProcessContext
 ) -> list[DefinitionFile]:
-    """Read the local definitions and show that as a phase. Raises InputError."""
+    """Read the definitions: those of a repository, then local ones. Raises the KubeBuilderError tree."""
     from ci_buildx.bake.definitions import FILES
     from ci_buildx.bake.request import read_local_files
 
+    found: list[DefinitionFile] = []
+    if request.remote:
+        from ci_buildx.bake.remote import read_remote_files
+
+        found = read_remote_files(request.remote, request.remote_files, choose_builder(shared, around), around.stderr)
     names = request.local_files
     if names is None:
-        return []
+        return found
     where = f" from {FILES} env" if from_env else ""
+    stdin = around.stdin or sys.stdin
     with open_progress(shared, around) as shown, shown.begin_phase(f"load local bake definitions{where}") as phase:
-        return read_local_files(names, cwd=around.cwd, stdin=around.stdin or sys.stdin, report=phase.add_status)
+        return [*found, *read_local_files(names, cwd=around.cwd, stdin=stdin, report=phase.add_status)]
+
+
+def choose_builder(shared: SharedOptions, around: ProcessContext) -> SharedOptions:
+    """Add the builder that ``use`` chose. Raises InputError."""
+    from ci_buildx.cli.build import add_current_builder
+
+    values, sources = add_current_builder(dict(shared.values), dict(shared.sources), around)
+    return replace(shared, values=values, sources=sources)
 
 
 @contextmanager

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import pushed
+from devcluster import layout, pushed
 from devcluster.registry import Registry
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product, Run
+from tests.integration.buildkit.served import serving
+from tests.unit.fsutil.repositories import Repository
 
 LINKED = """
 variable "REF" {}
@@ -150,17 +152,43 @@ def test_files_elsewhere_have_to_be_granted_before_anything_is_made(
     assert (context / "out" / "file").read_text() == "from elsewhere\n"
 
 
+REMOTE = """
+target "default" {
+  context    = "sub"
+  contexts   = { here = "cwd://local" }
+  output     = ["out"]
+}
+"""
+
+
+def test_a_definition_in_a_git_repository_means_its_folders(
+    product: Product, context: Path, builders: Builders, tmp_path: Path
+) -> None:
+    repository = Repository(tmp_path / "served" / "app.git")
+    dockerfile = "FROM scratch\nCOPY file /file\nCOPY --from=here note /note\n"
+    repository.write(**{"docker-bake.hcl": REMOTE, "sub__Dockerfile": dockerfile, "sub__file": "of the repository\n"})
+    repository.commit()
+    (context / "local").mkdir()
+    (context / "local" / "note").write_text("of this machine\n")
+    with serving(tmp_path / "served", address=str(layout.cluster(layout.default_name()).host_address)) as address:
+        url = f"http://{address}/app.git"
+        printed = bake(product, context, "--print", url)
+        assert printed.code == 0, printed.stderr
+        assert json.loads(printed.stdout)["target"]["default"]["context"].startswith(url)
+        run = bake(product, context, url)
+    assert run.code == 0, run.stderr
+    assert (context / "out" / "file").read_text() == "of the repository\n"
+    assert (context / "out" / "note").read_text() == "of this machine\n"
+    assert builders.left() == []
+
+
 @pytest.mark.parametrize(
     ("definition", "options", "said"),
     [
         ('target "default" {\n  tags = "x"\n}\n', (), "docker-bake.hcl:2,11-12: Unsuitable value type"),
         ('target "default" {}\n', ("second",), "failed to find target second"),
         ('target "default" { platforms = ["linux/amd46"] }\n', (), "target default, --platform: "),
-        (
-            'target "default" { output = ["-"] }\n',
-            ("https://example.com/x.git",),
-            "a definition by URL is not supported",
-        ),
+        ('target "default" {}\n', ("https://example.com/x.tar",), "only a git repository can hold a definition"),
     ],
 )
 def test_bad_input_is_one_line_and_makes_nothing(
