@@ -104,13 +104,17 @@ class _NodeSolve:
                 raise
             name = self.connection.node.name
             self.site.display.warn(f"node {name} pushes again: {' '.join(failure.message.split())}")
-            self.site.display.forgive(self.shown_name)
+            self.forgive()
             return self.solve_until_done()
 
     @property
-    def shown_name(self) -> str:
-        """What stands before the names of this share's steps."""
-        return " ".join(filter(None, (self.site.label, self.connection.node.name if self.share.several else "")))
+    def shown_node(self) -> str:
+        """The node's name, "" if it is the only one."""
+        return self.connection.node.name if self.share.several else ""
+
+    def forgive(self) -> None:
+        """Leave this share's failures so far out of the final report."""
+        self.site.display.forgive(self.shown_node, target=self.site.label)
 
     def solve_until_done(self) -> NodeResult:
         """Build; over a new connection if this one is lost while the pod runs.
@@ -141,7 +145,7 @@ class _NodeSolve:
         _LOG.debug("reconnection %s of node %s: %s", self.reconnects, self.connection.node.name, failure)
         self.site.display.warn(f"{failure.message}; the pod still runs: reconnecting")
         self.connection = self.connection.renew()
-        self.site.display.forgive(self.shown_name)
+        self.forgive()
         way = self.connection.winner.name
         self.site.display.warn(f"reconnected by {way}; finished steps come from the pod's cache")
 
@@ -173,7 +177,7 @@ class _NodeSolve:
             result = self.connection.control.solve(
                 wanted,
                 session=session,
-                on_status=lambda update: self.site.display.update(update, self.shown_name),
+                on_status=lambda update: self.site.display.update(update, self.shown_node, target=self.site.label),
                 stop=stop,
                 relay=self.site.join(node.name),
             )
