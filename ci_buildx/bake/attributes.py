@@ -91,6 +91,14 @@ def _read_map(value: HclValue) -> dict[str, str] | None:
     return {name: one.text for name, one in converted.mapping.items() if not one.is_null}
 
 
+def _read_contexts(value: HclValue) -> dict[str, str] | None:
+    """Return named contexts, none of which may be null."""
+    converted = convert(value, _MAP)
+    if not converted.is_null and any(one.is_null for one in converted.mapping.values()):
+        raise ConversionError("null value is not allowed")
+    return _read_map(converted)
+
+
 def _wrap_text(text: str | None) -> HclValue:
     return make_null(STRING) if text is None else make_string(text)
 
@@ -196,7 +204,7 @@ ATTRIBUTES = (
     _make_text("context"),
     TargetAttribute(
         name="contexts",
-        read=_read_map,
+        read=_read_contexts,
         to_value=_wrap_map,
         merge=_update,
         to_json=lambda found: dict(sorted(found.items())),

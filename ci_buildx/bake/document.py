@@ -313,7 +313,9 @@ class DocumentEvaluator:
         found = [argument for name in names if (argument := one.block.body.find_argument(name)) is not None]
         if one.block.type == "group" and "targets" in names and not any(each.name == "targets" for each in found):
             detail = 'The argument "targets" is required, but no definition was found.'
-            raise HclError("Missing required argument", detail, one.block.where)
+            body = one.block.body.where
+            where = body._replace(end_line=body.line, end_column=body.column)
+            raise HclError("Missing required argument", detail, where)
         for argument in found:
             self._load(argument.expression, one.scope)
         for argument in found:

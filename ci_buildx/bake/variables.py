@@ -203,7 +203,7 @@ def list_variable(variable: VariableBlock, value: HclValue) -> ListedVariable:
 def check_variable(variable: VariableBlock, scope: Scope) -> None:
     """Check a variable's ``validation`` blocks. Raises HclError."""
     for rule in variable.block.body.find_blocks({"validation": 0}):
-        condition, message = (_require(rule, name) for name in ("condition", "error_message"))
+        condition, message = _require(rule, "condition"), rule.body.find_argument("error_message")
         where = condition.expression.where
         result = evaluate(condition.expression, scope)
         if result.is_null:
@@ -214,7 +214,7 @@ def check_variable(variable: VariableBlock, scope: Scope) -> None:
         except ConversionError as error:
             raise HclError("Invalid condition result", f"Invalid condition result value: {error}", where) from None
         if not is_valid:
-            text = evaluate(message.expression, scope)
+            text = EMPTY_STRING if message is None else evaluate(message.expression, scope)
             usable = not text.is_null and text.type in (STRING, NUMBER, BOOL)
             detail = convert(text, STRING).text if usable else "This check failed, but has an invalid error message."
             raise HclError("Validation failed", detail, where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ci_buildx.hcl.functions.signature import CallError, HclFunction, ParameterError
 from ci_buildx.hcl.operators import Evaluate
 from ci_buildx.hcl.scope import Scope
-from ci_buildx.hcl.source import HclError
+from ci_buildx.hcl.source import HclError, SourceRange
 from ci_buildx.hcl.suggestions import suggest
 from ci_buildx.hcl.syntax import Expression, FunctionCall
 from ci_buildx.hcl.traversal import find_start
@@ -68,12 +68,16 @@ def _check_count(call: FunctionCall, function: HclFunction, given: list[Expressi
         missing = function.parameters[len(given)].name
         least = " at least" if function.variadic else ""
         detail = f'Function "{call.name}" expects{least} {wanted} argument(s). Missing value for "{missing}".'
-        end = call.where
-        closing = end._replace(line=end.end_line, column=end.end_column - 1)
-        raise HclError("Not enough function arguments", detail, closing)
+        raise HclError("Not enough function arguments", detail, _find_end(call))
     if function.variadic is None and len(given) > wanted:
         detail = f'Function "{call.name}" expects only {wanted} argument(s).'
         raise HclError("Too many function arguments", detail, given[wanted].where)
+
+
+def _find_end(call: FunctionCall) -> SourceRange:
+    """Return where the closing parenthesis is."""
+    where = call.where
+    return where._replace(line=where.end_line, column=where.end_column - 1)
 
 
 def _read_argument(function: HclFunction, index: int, expression: Expression, value: HclValue) -> HclValue:
@@ -91,7 +95,9 @@ def _call_unevaluated(call: FunctionCall, scope: Scope, evaluate: Evaluate) -> H
     if call.name == "convert":
         return _convert(call, scope, evaluate)
     if call.name == "can" and len(call.arguments) != 1:
-        raise HclError("Not enough function arguments", 'Function "can" expects 1 argument.', call.where)
+        where = call.arguments[1].where if call.arguments else call.where
+        summary = f"{'Too many' if call.arguments else 'Not enough'} function arguments"
+        raise HclError(summary, 'Function "can" expects only 1 argument.', where)
     reasons: list[str] = []
     for one in call.arguments:
         try:
@@ -103,12 +109,13 @@ def _call_unevaluated(call: FunctionCall, scope: Scope, evaluate: Evaluate) -> H
     if call.name == "can":
         return make_bool(value=False)
     detail = f"no expression succeeded: {'; '.join(reasons)}" if reasons else "at least one argument is required"
-    raise HclError("Error in function call", f'Call to function "try" failed: {detail}.', call.where)
+    raise HclError("Error in function call", f'Call to function "try" failed: {detail}.', find_start(call))
 
 
 def _convert(call: FunctionCall, scope: Scope, evaluate: Evaluate) -> HclValue:
     if len(call.arguments) != 2:
-        raise HclError("Not enough function arguments", 'Function "convert" expects 2 arguments.', call.where)
+        where = _find_end(call) if len(call.arguments) < 2 else call.arguments[2].where
+        raise HclError("Not enough function arguments", 'Function "convert" expects 2 arguments.', where)
     value, wanted = evaluate(call.arguments[0], scope), parse_type(call.arguments[1])
     try:
         return convert(value, wanted)
@@ -116,4 +123,4 @@ def _convert(call: FunctionCall, scope: Scope, evaluate: Evaluate) -> HclValue:
         reason = describe_mismatch(value.type, wanted) if value.type.kind is TypeKind.DYNAMIC else error
         if value.type == STRING and wanted != DYNAMIC and not value.is_null:
             reason = error
-        raise _refuse("value", reason, where=call.arguments[0].where) from None
+        raise _refuse("value", reason, where=find_start(call.arguments[0])) from None

@@ -55,7 +55,9 @@ def _parse_constructor(call: FunctionCall) -> HclType:
     if name not in _ARGUMENTS:
         raise _refuse(f'The keyword "{name}" is not a valid type constructor.', call)
     if len(call.arguments) != 1:
-        raise _refuse(f"The {name} type constructor requires one argument {_ARGUMENTS[name]}.", call)
+        reason = f"The {name} type constructor requires one argument {_ARGUMENTS[name]}."
+        where = call.where._replace(line=call.name_where.end_line, column=call.name_where.end_column)
+        raise HclError("Invalid type specification", reason, where)
     inner = call.arguments[0]
     if name in _COLLECTIONS:
         return _COLLECTIONS[name](parse_type(inner))

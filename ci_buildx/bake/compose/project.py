@@ -91,7 +91,7 @@ class _ProjectLoader:
                 raise InputError("include cycle detected", source=name)
             content = self._files.read(included, source=name)
             assert content is not None
-            document = merge_documents(self.add({}, included, content, depth + 1), document)
+            document = merge_documents(_move_document(self.add({}, included, content, depth + 1), included), document)
         services = document.get("services")
         if isinstance(services, dict):
             folder = Path(name).parent
@@ -144,6 +144,22 @@ class _ProjectLoader:
             base = _move_paths(base, base_folder)
         rest = {key: value for key, value in service.items() if key != "extends"}
         return merge_services(base, rest)
+
+
+def _move_document(document: dict[str, Any], file: str) -> dict[str, Any]:
+    """Return an included document with the paths of its builds and secrets relative to its folder."""
+    folder = Path(file).parent
+    moved = dict(document)
+    if isinstance(services := document.get("services"), dict):
+        moved["services"] = {
+            name: _move_paths(one, folder) if isinstance(one, dict) else one for name, one in services.items()
+        }
+    if isinstance(secrets := document.get("secrets"), dict):
+        moved["secrets"] = {
+            name: {**one, "file": str(folder / one["file"])} if isinstance(one, dict) and "file" in one else one
+            for name, one in secrets.items()
+        }
+    return moved
 
 
 def _move_paths(service: dict[str, Any], folder: Path) -> dict[str, Any]:

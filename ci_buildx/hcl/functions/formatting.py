@@ -170,7 +170,8 @@ def _format_list(given: Sequence[HclValue]) -> HclValue:
     template, arguments = given[0].text, given[1:]
     lengths = {at: len(one.items) for at, one in enumerate(arguments) if _is_sequence(one)}
     if len(set(lengths.values())) > 1:
-        first, other = sorted(lengths)[0], next(at for at in sorted(lengths) if lengths[at] != min(lengths.values()))
+        first = min(lengths)
+        other = next(at for at in sorted(lengths) if lengths[at] != lengths[first])
         detail = f"inconsistent with argument {first + 1} of length {lengths[first]}"
         raise ParameterError(other + 1, f"argument {other + 1} has length {lengths[other]}, which is {detail}")
     count = next(iter(lengths.values())) if lengths else 1

@@ -33,7 +33,8 @@ def parse_timestamp(text: str) -> datetime:
         zone = timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
     try:
         year, month, day, hour, minute, second = (int(match[at]) for at in range(1, 7))
-        return datetime(year, month, day, hour, minute, second, tzinfo=zone)
+        fraction = int(float(f"0.{match[7]}") * 10**6) if match[7] else 0
+        return datetime(year, month, day, hour, minute, second, fraction, tzinfo=zone)
     except ValueError as error:
         raise ValueError(f"not a valid RFC3339 timestamp: {error}") from None
 
