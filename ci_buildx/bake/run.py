@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from ci_buildx.bake.execution import FailureMode, TargetExecution
 from ci_buildx.bake.jobs import TargetJob
 from ci_buildx.build import run as build_run
-from ci_buildx.build.build_run import BuildRun, collect_secrets, hide_in, record_build
+from ci_buildx.build.build_run import BOOTING, BuildRun, choose_wording, collect_secrets, hide_in, record_build
 from ci_buildx.build.builder_scope import open_builder
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
@@ -101,10 +101,15 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     identity = session.identity
     if identity is None and not settings.builder_name:
         identity = origin.make_job_identity(settings.build.context, env)
-    shown = display.open_display(settings.build.progress, session.display_stream, env=env, hidden=hidden)
+    wording = choose_wording(settings.surface)
+    shown = display.open_display(
+        settings.build.progress, session.display_stream, env=env, hidden=hidden, wording=wording
+    )
     for job in jobs:
         for name in job.settings.build.empty_secrets:
             shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
+    for text in dict.fromkeys(text for job in jobs for text in job.settings.build.withheld_tokens):
+        shown.warn(text)
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube:
             if tunnelled:
@@ -116,11 +121,16 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
                 env=env,
                 stop=interrupts.stop,
                 phases=PhaseTimes(),
+                boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
             )
             with record_build(site, None), open_builder(site, interrupts, identity, session.announce) as builder:
                 try:
                     work = _TargetWork(jobs, site, builder, store, session.execution)
-                    outcome = interrupts.run(work.run, settle=0)
+                    with ExitStack() as checks:
+                        for job in jobs:
+                            asked = replace(site, settings=job.settings)
+                            checks.enter_context(build_run.check_registries(asked, builder, store, interrupts.fail))
+                        outcome = interrupts.run(work.run, settle=0)
                 except BaseException:
                     shown.cancel()
                     raise
