@@ -28,30 +28,31 @@ BASELINE = Path(__file__).with_name("style-baseline.json")
 
 VERBS = frozenset(
     """
-    abort accept act add adopt advance advise align allow amend annotate announce answer append apply ask assert attach
-    attempt await begin bind boot borrow bound break build call cancel canonicalize capitalize carry change check choose
-    claim classify clean clear clip close collapse collect combine commit compare compile complement
-    complete compose compute confirm connect consume convert copy correct count create cut decide decode
-    debug deduplicate deepen defer define defuse delete deliver derive describe detect diagnose dial discard dispatch
-    divert divide download draw drain drop dump edit elect elide emit emulate enclose encode end enqueue enter escape
-    estimate evaluate evict examine exchange exclude execute exit expand expire explain export extend extract
-    fail feed fetch fill filter find finish fit flush fold follow forbid forget forgive format forward frame
-    freeze gather generate get give grant group guard guess handle hash hide hold identify ignore import
-    include indent infer ingest inquire insert inspect install intersect invoke issue iterate join judge
-    keep kill label launch leave limit link list listen load locate lock log look lookup lose lower main
-    learn make map mark mask match measure mention merge migrate mount move name narrow negate normalise normalize note
-    notify number observe offer open order owe pack parse pass patch pause peek pick pin ping place plan
-    poll post predict prefer prepare present preserve print probe produce promote prompt provision prune
-    publish pull pump push put quote race raise rank reach read reap rebase rebuild recall receive reconnect
-    record redact reduce refresh refuse register reject release relist remember remove rename render
-    renew repeat replace replan reply report represent request require reserve reset resize resolve
-    restart restore restrict resume retain retry return reuse reveal revoke reword rewrite round run sample
-    sanitize save scale scan schedule scrub seal search secure select send separate serve set settle
-    shape share shift shorten show shuffle shut sign simplify skip sleep slice solve sort spawn spell split start
-    stat stop store strip style submit suggest sum summarize supply survey suspend swap sweep switch take teardown
-    tell test throttle tick trace track transfer translate trim truncate try undo unescape unmask unpack unpin unwrap
-    update upgrade upload use validate verify view visit wait wake walk warm warn watch weigh widen withdraw work
-    wrap write yield
+    abort accept act add adopt advance advise align allow amend annotate announce answer append apply ask assert
+    attach attempt await begin bind boot borrow bound break build call cancel canonicalize capitalize carry
+    change check choose chunk claim classify clean clear clip close coalesce collapse collect combine commit
+    compact compare compile complement complete compose compute concatenate confirm conform connect consume
+    convert copy correct count create cut debug decide decode decrypt deduplicate deepen defer define defuse
+    delete deliver derive descend describe detect diagnose dial discard dispatch divert divide download drain
+    draw drop dump edit elect elide emit emulate enclose encode end enqueue enter escape estimate evaluate evict
+    examine exchange exclude execute exit expand expire explain export extend extract fail feed fetch fill
+    filter find finish fit flatten flush fold follow forbid forget forgive format forward frame freeze gather
+    generate get give grant group guard guess handle hash hide hold identify ignore import include indent infer
+    ingest inherit inquire insert inspect install interpolate intersect invoke issue iterate join judge keep
+    kill label launch learn leave lift limit link list listen load locate lock log look lookup loop lose lower
+    main make map mark mask match measure mention merge migrate mount move multiply name narrow negate nest
+    normalise normalize note notify number observe offer open operate order owe pack pad parse pass patch pause
+    peek pick pin ping place plan poll post predict prefer prepare present preserve print probe produce promote
+    prompt provision prune publish pull pump push put quote race raise rank reach read reap rebase rebuild
+    recall receive reconnect record redact reduce refresh refuse register reject relay release relist remember
+    remove rename render renew repeat replace replan reply report represent request require reserve reset resize
+    resolve restart restore restrict resume retain retry return reuse reveal reverse revoke reword rewrite round
+    run sample sanitize save scale scan schedule scrub seal search secure select send separate serve set settle
+    shape share shift shorten show shuffle shut sign simplify skip sleep slice solve sort spawn spell split
+    start stat stop store strip style submit substitute subtract suggest sum summarize supply survey suspend
+    swap sweep switch take teardown tell test throttle tick trace track transfer translate traverse trim
+    truncate try undo unescape unify unmask unpack unpin unwrap update upgrade upload use validate verify view
+    visit wait wake walk warm warn watch weigh widen withdraw work wrap write yield zip
     """.split()  # noqa: SIM905 - a list that people read and extend
 )
 """Imperative verbs with which a function's name begins."""

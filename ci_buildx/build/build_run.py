@@ -22,6 +22,7 @@ from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import BuildSettings, Settings
 
 if TYPE_CHECKING:
+    from ci_buildx.build.links import LinkedSolve
     from ci_buildx.fsutil.mtimes import Clock
     from ci_buildx.progress.summary import BuildReport
 
@@ -37,7 +38,8 @@ class BuildRun:
     ``stop`` is set when the work must end early. ``boot`` is the displayed phase in which an existing builder is found
     and reached; a new builder's begins when it exists. ``clocks`` resolves to the clocks of the shared folders by name.
     ``checkout`` returns the request attributes that describe the commit. ``undo`` is closed by the main thread when the
-    build ends, even by a signal, for which work in other threads does not end in time.
+    build ends, even by a signal, for which work in other threads does not end in time. ``label`` precedes the names of
+    its steps, if several builds share a display; ``join`` returns what its share on a node exchanges with the others.
     """
 
     settings: Settings
@@ -50,6 +52,8 @@ class BuildRun:
     checkout: Callable[[], dict[str, str]] = dict
     boot: DisplayPhase | None = None
     undo: ExitStack = field(default_factory=ExitStack)
+    label: str = ""
+    join: Callable[[str], LinkedSolve | None] = lambda _: None
 
 
 _LARGEST = 1 << 13

@@ -41,6 +41,8 @@ from ci_buildx.settings.values import BuildSettings, ContextMtime, ProgressMode,
 
 if TYPE_CHECKING:
     from ci_buildx.build.connect import NodeConnection
+    from ci_buildx.build.solve import NodeResult
+    from ci_buildx.builder.boot.watch import Boot
     from ci_buildx.fsutil.mtimes import Clock
 
 Deliver = Callable[[BuildResult], None]
@@ -104,7 +106,7 @@ def _run_with_files(
     cluster = config.load_cluster(settings.cluster, env=env)
     store = credentials.load_credentials(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
-    threading.Thread(target=_import_early, args=(tunnelled,), daemon=True).start()
+    threading.Thread(target=import_early, args=(tunnelled,), daemon=True).start()
     for text in hidden:
         mention(text)
     shown = display.open_display(
@@ -125,15 +127,15 @@ def _run_with_files(
                 env=env,
                 stop=interrupts.stop,
                 phases=PhaseTimes(),
-                clocks=_start_mtimes(settings.build, shown),
+                clocks=start_clocks(settings.build, shown),
                 checkout=origin.start_git_attributes(settings.build, env, warn=shown.warn),
                 boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
                 undo=undo,
             )
             with record_build(site, hear), open_builder(site, interrupts, identity, announce) as builder:
                 try:
-                    site = _add_default_load(site, builder)
-                    with _check_registries(site, builder, store, interrupts.fail):
+                    site = add_builder_load(site, builder)
+                    with check_registries(site, builder, store, interrupts.fail):
                         result = interrupts.run(lambda: _build_on(site, builder, store), settle=0)
                 except BaseException:
                     shown.cancel()
@@ -167,7 +169,8 @@ def _deliver_all(result: BuildResult, wanted: BuildSettings, deliver: Deliver) -
     return lost
 
 
-def _start_mtimes(build: BuildSettings, shown: display.BuildDisplay) -> ThreadOutcome[dict[str, Clock]] | None:
+def start_clocks(build: BuildSettings, shown: display.BuildDisplay) -> ThreadOutcome[dict[str, Clock]] | None:
+    """Start to read the modification times that a build sends, None if it sends those of the files."""
     if build.context_mtime is ContextMtime.KEEP:
         return None
     from ci_buildx.build.context import mtimes
@@ -175,7 +178,7 @@ def _start_mtimes(build: BuildSettings, shown: display.BuildDisplay) -> ThreadOu
     return mtimes.start_mtimes(build, warn=shown.warn)
 
 
-def _import_early(tunnelled: bool = False) -> None:
+def import_early(tunnelled: bool = False) -> None:
     """Import modules in the order of their use, while the cluster creates the builder.
 
     These imports are half of what the client computes in a cached build.
@@ -196,7 +199,7 @@ def _import_early(tunnelled: bool = False) -> None:
 
 
 @contextmanager
-def _check_registries(
+def check_registries(
     site: BuildRun,
     builder: Builder,
     store: credentials.CredentialStore,
@@ -227,33 +230,66 @@ def _check_registries(
 def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialStore) -> BuildResult:
     from ci_buildx.build.connect import connect_nodes
 
+    warn_without_output(site)
+    with connect_nodes(site, builder) as (boot, connections):
+        start_background_work(site, several=len(connections) > 1)
+        solved = solve_connected(site, builder, boot, connections, store)
+    return finish_build(site, builder, solved, store)
+
+
+def warn_without_output(site: BuildRun) -> None:
+    """Warn if the result of a build is only in the builder's cache."""
     wanted = site.settings.build
     if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is ProgressMode.QUIET):
         stays = site.settings.keep or site.settings.builder_name
         site.display.warn(NO_OUTPUT.format(where=_STAYS if stays else _GOES))
+
+
+def start_background_work(site: BuildRun, *, several: bool) -> None:
+    """Start what a build does beside its steps; ``several`` nodes need modules for merging."""
+    if several:
+        start_thread(lambda: import_module("ci_buildx.build.publish").import_modules())
+    start_thread(_sweep)
+    if is_reaping_allowed(site.settings):
+        start_thread(lambda: _reap_in_background(site.kube))
+
+
+def solve_connected(
+    site: BuildRun,
+    builder: Builder,
+    boot: Boot,
+    connections: list[NodeConnection],
+    store: credentials.CredentialStore,
+) -> list[NodeResult]:
+    """Build on every connected node. Raises the KubeBuilderError tree."""
+    # Imported here, not earlier: import_early imports what building needs while the pod is queried.
+    from ci_buildx.build import publish
+    from ci_buildx.build.attachables import make_token_authority
+    from ci_buildx.build.solve import solve_nodes
+
+    wanted = site.settings.build
+    auth = make_token_authority(site, builder, store)
+    try:
+        if isinstance(wanted.context, str):
+            from ci_buildx.build import remote_policy
+
+            if remote_policy.needs_check(wanted):
+                remote_policy.check_remote_policy(site, boot, connections, auth)
+        return solve_nodes(site, boot, connections, auth)
+    except SolveError as failure:
+        advised = _add_advice(site, builder, store, failure)
+        push = exporters.find_push(wanted)
+        raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
+
+
+def finish_build(
+    site: BuildRun, builder: Builder, solved: list[NodeResult], store: credentials.CredentialStore
+) -> BuildResult:
+    """Merge what the nodes built and return the result. Raises the KubeBuilderError tree."""
+    from ci_buildx.build import publish
+
+    wanted = site.settings.build
     push = exporters.find_push(wanted)
-    with connect_nodes(site, builder) as (boot, connections):
-        # Imported here, not earlier: _import_early imports what building needs while the pod is queried.
-        from ci_buildx.build import publish
-        from ci_buildx.build.attachables import make_token_authority
-        from ci_buildx.build.solve import solve_nodes
-
-        if len(connections) > 1:
-            start_thread(publish.import_modules)
-        start_thread(_sweep)
-        if is_reaping_allowed(site.settings):
-            start_thread(lambda: _reap_in_background(site.kube))
-        auth = make_token_authority(site, builder, store)
-        try:
-            if isinstance(wanted.context, str):
-                from ci_buildx.build import remote_policy
-
-                if remote_policy.needs_check(wanted):
-                    remote_policy.check_remote_policy(site, boot, connections, auth)
-            solved = solve_nodes(site, boot, connections, auth)
-        except SolveError as failure:
-            advised = _add_advice(site, builder, store, failure)
-            raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
     merged: dict[str, str] = {}
     if len(solved) > 1 and wanted.cache_to:
         from ci_buildx.build import merged_caches
@@ -263,7 +299,7 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
         responses = publish.merge_images(site, builder, push, solved, store)
     else:
         responses = publish.merge_responses(solved) | merged
-    result = _make_result(builder, connections, responses)
+    result = _make_result(builder, [one.connection for one in solved], responses)
     warnings = site.display.list_warnings()
     if not (wanted.call or warnings):
         return result
@@ -290,7 +326,7 @@ def _add_advice(
     return add_advice(failure, store, site.settings.builder_name)
 
 
-def _add_default_load(site: BuildRun, builder: Builder) -> BuildRun:
+def add_builder_load(site: BuildRun, builder: Builder) -> BuildRun:
     """Return the run with the builder's own ``default-load`` option applied to its build."""
     if not (builder.loads and site.settings.builder_name):
         return site

@@ -104,8 +104,17 @@ class _NodeSolve:
                 raise
             name = self.connection.node.name
             self.site.display.warn(f"node {name} pushes again: {' '.join(failure.message.split())}")
-            self.site.display.forgive(name)
+            self.forgive()
             return self.solve_until_done()
+
+    @property
+    def shown_node(self) -> str:
+        """The node's name, "" if it is the only one."""
+        return self.connection.node.name if self.share.several else ""
+
+    def forgive(self) -> None:
+        """Leave this share's failures so far out of the final report."""
+        self.site.display.forgive(self.shown_node, target=self.site.label)
 
     def solve_until_done(self) -> NodeResult:
         """Build; over a new connection if this one is lost while the pod runs.
@@ -136,7 +145,7 @@ class _NodeSolve:
         _LOG.debug("reconnection %s of node %s: %s", self.reconnects, self.connection.node.name, failure)
         self.site.display.warn(f"{failure.message}; the pod still runs: reconnecting")
         self.connection = self.connection.renew()
-        self.site.display.forgive(self.connection.node.name if self.share.several else "")
+        self.forgive()
         way = self.connection.winner.name
         self.site.display.warn(f"reconnected by {way}; finished steps come from the pod's cache")
 
@@ -163,14 +172,14 @@ class _NodeSolve:
         stop, done = threading.Event(), threading.Event()
         silence = SilenceReport(self.site.display, self.connection.pod)
         start_thread(lambda: self.guard(session, silence, stop, done))
-        name = node.name if self.share.several else ""
         result = None
         try:
             result = self.connection.control.solve(
                 wanted,
                 session=session,
-                on_status=lambda update: self.site.display.update(update, name),
+                on_status=lambda update: self.site.display.update(update, self.shown_node, target=self.site.label),
                 stop=stop,
+                relay=self.site.join(node.name),
             )
         except BuildkitError as failure:
             raise self.explain(failure) from failure

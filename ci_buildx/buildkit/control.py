@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ci_buildx.buildkit.grpc import open_channel
 from ci_buildx.buildkit.messages import (
@@ -32,6 +32,9 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.session.session import BuildSession
 from ci_buildx.wire.protobuf import MessageSchema
+
+if TYPE_CHECKING:
+    from ci_buildx.buildkit.relay import SolveRelay
 
 __all__ = ["Control", "SolveResult"]
 
@@ -103,14 +106,16 @@ class Control:
         session: BuildSession,
         on_status: Callable[[StatusUpdate], None],
         stop: threading.Event | None = None,
+        relay: SolveRelay | None = None,
     ) -> SolveResult:
         """Run a build, with ``session`` serving the daemon's requests; closes the session.
 
-        ``on_status`` is called in this thread. Setting ``stop`` cancels the build.
+        ``on_status`` is called in this thread. Setting ``stop`` cancels the build. A ``relay`` shares the result with
+        other builds, see :mod:`ci_buildx.buildkit.relay`.
         Raises SolveError if the build fails, BuildkitError if the connection fails or the build was stopped.
         """
         with RunningSolve(self._channel, _SERVICE, session) as flight:
-            return flight.run(request, on_status, stop)
+            return flight.run(request, on_status, stop, relay)
 
     def _ask(self, method: str, answer: MessageSchema[T], timeout: float, request: bytes = b"") -> T:
         import grpc

@@ -78,7 +78,7 @@ class GatewayBridge:
     def __init__(self, channel: Any, ref: str) -> None:
         self._channel = channel
         self._metadata = ((_BUILD, ref),)
-        self._current: Any = None
+        self._pending: list[Any] = []
 
     def ask(self, request: FrontendRequest, keep: Callable[[Mapping[str, str]], object]) -> None:
         """Call ``keep`` with the parts of the frontend's answer, such as ``result.json``, and end the build.
@@ -89,28 +89,43 @@ class GatewayBridge:
         import grpc
 
         try:
-            keep(RESPONSE.decode(self._invoke("Solve", REQUEST.encode(request))))
+            (answer,) = self.invoke("Solve", REQUEST.encode(request))
+            keep(RESPONSE.decode(answer))
             ended = GatewayReturn(result=GatewayResult())
         except grpc.FutureCancelledError:
             return
-        except grpc.RpcError as error:
-            ended = GatewayReturn(error=_read_status(error))
-        except ValueError as error:
-            unknown = 2
-            ended = GatewayReturn(error=RpcStatus(unknown, f"the frontend's response is invalid: {error}"))
+        except (grpc.RpcError, ValueError) as error:
+            ended = read_failure(error)
+        self.end(RETURN.encode(ended))
+
+    def end(self, message: bytes) -> None:
+        """End the build with an encoded :class:`GatewayReturn`."""
+        import grpc
+
         # An ended build reports the reason itself; grpcio raises ValueError once the connection is closed.
         with suppress(grpc.RpcError, grpc.FutureCancelledError, ValueError):
-            self._invoke("Return", RETURN.encode(ended))
+            self.invoke("Return", message)
 
     def cancel(self) -> None:
-        """Cancel the current call."""
-        if self._current is not None:
-            self._current.cancel()
+        """Cancel the pending calls."""
+        for call in self._pending:
+            call.cancel()
 
-    def _invoke(self, method: str, message: bytes) -> bytes:
-        self._current = self._channel.unary_unary(_SERVICE + method).future(message, metadata=self._metadata)
-        answer: bytes = self._current.result()
-        return answer
+    def invoke(self, method: str, *messages: bytes) -> list[bytes]:
+        """Call a method with each message, at the same time, and return the answers. Raises grpc's errors."""
+        call = self._channel.unary_unary(_SERVICE + method)
+        self._pending = [call.future(message, metadata=self._metadata) for message in messages]
+        return [one.result() for one in self._pending]
+
+
+def read_failure(error: Exception) -> GatewayReturn:
+    """Return the end of a build whose frontend failed with an error of grpc's, or sent what cannot be read."""
+    import grpc
+
+    if isinstance(error, grpc.RpcError):
+        return GatewayReturn(error=_read_status(error))
+    unknown = 2
+    return GatewayReturn(error=RpcStatus(unknown, f"the frontend's response is invalid: {error}"))
 
 
 def _read_status(error: Any) -> RpcStatus:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ci_buildx.buildkit.messages import SOLVE_REQUEST, SOLVE_RESPONSE, STATUS_RESPONSE, SolveRequest
 from ci_buildx.errors import BuildkitError
@@ -16,6 +16,9 @@ from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.status import StatusUpdate
 from ci_buildx.session.session import BuildSession
 from ci_buildx.wire import protobuf
+
+if TYPE_CHECKING:
+    from ci_buildx.buildkit.relay import FrontendInputs, SolveRelay
 
 _LOG = debug.get_log("buildkit")
 _REF_FIELD = 1
@@ -120,13 +123,22 @@ class RunningSolve:
             call.cancel()
 
     def run(
-        self, request: SolveRequest, on_status: Callable[[StatusUpdate], None], stop: threading.Event | None
+        self,
+        request: SolveRequest,
+        on_status: Callable[[StatusUpdate], None],
+        stop: threading.Event | None,
+        relay: SolveRelay | None = None,
     ) -> SolveResult:
         """Run the build, see :meth:`ci_buildx.buildkit.control.Control.solve`."""
         stop = stop or threading.Event()
+        inputs = None
+        if relay is not None:
+            request, inputs = relay.add_inputs(request)
         began = time.monotonic()
         _LOG.debug("Solve %s begins, with session %s", request.ref, self._session.id)
-        solve = self._begin(request)
+        solve = self._begin(request, relayed=relay is not None)
+        if relay is not None and inputs is not None:
+            self._relay(request, inputs, relay)
         ended = self._follow(solve, on_status, stop)
         try:
             response = solve.result()
@@ -140,8 +152,8 @@ class RunningSolve:
         except ValueError as error:
             raise BuildkitError(f"buildkitd's response to Solve is invalid: {error}") from error
 
-    def _begin(self, request: SolveRequest) -> Any:
-        sent = replace(request, frontend="") if request.is_call else request
+    def _begin(self, request: SolveRequest, *, relayed: bool) -> Any:
+        sent = replace(request, frontend="") if request.is_call or relayed else request
         outgoing = self._session.take_outgoing()
         session = self._open_stream("Session", client=True)(outgoing, metadata=self._session.metadata)
         solve = self._channel.unary_unary(self._service + "Solve").future(SOLVE_REQUEST.encode(sent))
@@ -150,7 +162,7 @@ class RunningSolve:
         solve.add_done_callback(lambda _: self._events.put(_SolveEnded()))
         self._start("session", self._serve, session)
         self._start("status", self._listen, status)
-        if request.is_call:
+        if request.is_call and not relayed:
             self._call(request)
         return solve
 
@@ -161,6 +173,14 @@ class RunningSolve:
         asked = FrontendRequest(frontend=request.frontend, frontend_attrs=request.frontend_attrs)
         self._calls.append(bridge)
         self._start("gateway", lambda bridge: bridge.ask(asked, self._answer.update), bridge)
+
+    def _relay(self, request: SolveRequest, inputs: FrontendInputs, relay: SolveRelay) -> None:
+        from ci_buildx.buildkit.gateway import GatewayBridge
+        from ci_buildx.buildkit.relay import run_frontend
+
+        bridge = GatewayBridge(self._channel, request.ref)
+        self._calls.append(bridge)
+        self._start("gateway", lambda bridge: run_frontend(bridge, request, inputs, relay, self._answer.update), bridge)
 
     def _open_stream(self, method: str, *, client: bool = False) -> Any:
         kind = self._channel.stream_stream if client else self._channel.unary_stream

@@ -23,6 +23,7 @@ from ci_buildx.settings.syntax import require_boolean
 
 VERBS = {
     "build": "build an image on the cluster",
+    "bake": "build the targets of a definition",
     "create": "create a lasting builder, or change its nodes",
     "use": "select the current builder",
     "ls": "list the builders in the cluster",
@@ -44,8 +45,8 @@ VERBS = {
     "version": "show the version",
 }
 """Verbs of one word or more, such as ``ls`` and ``imagetools inspect``, with what ``--help`` writes beside them."""
-ALIASES = {"action": "github", "ci": "gitlab"}
-"""Earlier names of verbs, which scripts may still use."""
+ALIASES = {"action": "github", "ci": "gitlab", "f": "bake"}
+"""Other names of verbs, which scripts may use: earlier ones, and docker's."""
 _LOG = debug.get_log("cli")
 _GARBAGE = 200_000
 """New objects before the garbage collector looks for cycles: more than all imports create (Python's default: 700)."""

@@ -18,7 +18,7 @@ from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus
 from ci_buildx.progress.graph import StepGraph
 from ci_buildx.progress.plain import PlainLog
 from ci_buildx.progress.renderer import Renderer, RendererUpdate, TextOutlet
-from ci_buildx.progress.step import CANCELED, PHASE_DIGEST, add_node_prefix
+from ci_buildx.progress.step import CANCELED, PHASE_DIGEST, add_node_prefix, add_target_prefix
 from ci_buildx.settings.values import ProgressMode
 
 if TYPE_CHECKING:
@@ -47,6 +47,14 @@ class DisplayPhase:
         data = self._display.word(text).encode(errors="replace") + b"\n"
         log = VertexLog(vertex=self._vertex.digest, timestamp=self._display.clock(), data=data)
         self._display.update(StatusUpdate(logs=(log,)))
+
+    def add_status(self, name: str, size: int = 0) -> None:
+        """Add a line about something that has ended, with the bytes that were read."""
+        now = self._display.clock()
+        status = VertexStatus(
+            id=name, vertex=self._vertex.digest, current=size, total=size, timestamp=now, started=now, completed=now
+        )
+        self._display.update(StatusUpdate(statuses=(status,)))
 
     def end(self, error: BaseException | None = None) -> None:
         """End the phase, with ``error`` if it failed. Idempotent."""
@@ -91,12 +99,15 @@ class BuildDisplay:
         self._ticker: threading.Thread | None = None
         self._diverts = False
 
-    def update(self, status: StatusUpdate, node: str = "") -> None:
-        """Process a status message of ``node``; "" for our own phases and in builds with one node."""
-        status = self._mask_update(_add_node_names(status, node))
+    def update(self, status: StatusUpdate, node: str = "", *, target: str = "") -> None:
+        """Process a status message of ``node``; "" for our own phases and in builds with one node.
+
+        ``target`` names the build if several share the display.
+        """
+        status = self._mask_update(_add_names(status, node, target))
         with self._lock:
             now = self.clock()
-            changes = self._graph.update(status, node=node, now=now)
+            changes = self._graph.update(status, node=f"{target} {node}" if target else node, now=now)
             self._renderer.take(RendererUpdate(status=status, changes=changes, now=now))
             self._start_ticker()
 
@@ -134,10 +145,10 @@ class BuildDisplay:
             self._renderer.refresh(self.clock())
             self._renderer.warn(self.mask(self.word(text)))
 
-    def forgive(self, node: str) -> None:
+    def forgive(self, node: str, *, target: str = "") -> None:
         """Leave failures on ``node`` so far out of the final report, because the build is retried."""
         with self._lock:
-            self._graph.forgive(node)
+            self._graph.forgive(f"{target} {node}" if target else node)
 
     def cancel(self) -> None:
         """Show all running steps as canceled."""
@@ -293,16 +304,20 @@ def _read_size(stream: TextIO) -> tuple[int, int]:
     return columns or 80, rows or 24
 
 
-def _add_node_names(status: StatusUpdate, node: str) -> StatusUpdate:
-    """Return the message with the node's name added to the names of its steps."""
-    if not node or not status.vertexes:
+def _add_names(status: StatusUpdate, node: str, target: str) -> StatusUpdate:
+    """Return the message with the names of node and target added to the names of its steps."""
+    if not (node or target) or not status.vertexes:
         return status
-    return replace(status, vertexes=tuple(_add_node_name(vertex, node) for vertex in status.vertexes))
+
+    def add(name: str) -> str:
+        return add_target_prefix(target, add_node_prefix(node, name))
+
+    return replace(status, vertexes=tuple(_rename(vertex, add) for vertex in status.vertexes))
 
 
-def _add_node_name(vertex: Vertex, node: str) -> Vertex:
-    group = vertex.group and replace(vertex.group, name=add_node_prefix(node, vertex.group.name))
-    return replace(vertex, name=add_node_prefix(node, vertex.name), group=group)
+def _rename(vertex: Vertex, add: Callable[[str], str]) -> Vertex:
+    group = vertex.group and replace(vertex.group, name=add(vertex.group.name))
+    return replace(vertex, name=add(vertex.name), group=group)
 
 
 def _describe_error(error: BaseException) -> str:

@@ -62,9 +62,14 @@ def add_node_prefix(node: str, name: str) -> str:
 
     The format is that of buildx 0.38.2 (``util/progress/multiwriter.go``).
     """
-    if not node or _PLATFORM.match(name):
+    return name if _PLATFORM.match(name) else add_target_prefix(node, name)
+
+
+def add_target_prefix(target: str, name: str) -> str:
+    """Return a step's name with its target; "" adds nothing."""
+    if not target:
         return name
-    return f"[{node} {name[1:]}" if name.startswith("[") else f"[{node}] {name}"
+    return f"[{target} {name[1:]}" if name.startswith("[") else f"[{target}] {name}"
 
 
 def apply_carriage_returns(line: str) -> str:

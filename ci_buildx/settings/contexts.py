@@ -162,9 +162,9 @@ def _parse_location(name: str, text: str, source: str, cwd: Path, env: Mapping[s
         return _parse_layout(name, text.removeprefix(_LAYOUT), source, cwd, env)
     if text.startswith("target:"):
         raise InputError(
-            f"context {name!r}: only docker buildx bake supports another target's result",
+            f"context {name!r}: only bake supports another target's result",
             source=source,
-            fix="use a stage of the Dockerfile",
+            fix="use a stage of the Dockerfile, or kube-builder bake",
         )
     if text == STDIN:
         raise InputError(f"context {name!r}: standard input can only be the main context", source=source)

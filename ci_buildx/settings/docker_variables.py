@@ -83,7 +83,7 @@ VARIABLES = (
         name="BUILDKIT_HOST", effect="none: builders are in the cluster, as with buildx's kubernetes driver"
     ),
     BuildxVariable(name="BUILDX_EXPERIMENTAL", effect="none: it enables commands of buildx only"),
-    BuildxVariable(name="BUILDX_BAKE_*", effect="none: for `buildx bake`"),
+    BuildxVariable(name="BUILDX_BAKE_*", effect="for [bake](bake.md)"),
     BuildxVariable(name="BUILDX_DAP_USER_AGENT", effect="none: for `buildx dap`"),
 )
 """All variables, except build arguments such as BUILDKIT_SYNTAX, which ``--build-arg`` covers."""

@@ -57,8 +57,9 @@ def work(*failures: Exception, target: Path | None = Path("out.tar"), stopped: b
         )
 
     site: Any = SimpleNamespace(
+        label="",
         stop=SimpleNamespace(is_set=lambda: stopped),
-        display=SimpleNamespace(warn=said.append, forgive=lambda _: None),
+        display=SimpleNamespace(warn=said.append, forgive=lambda _, target: None),
     )
     exports = Exports(exporters=(), targets={0: FileTarget(path=target)})
     nothing: Any = None

@@ -182,7 +182,7 @@ def test_image_layouts(tmp_path: Path, text: str, folder: str, tag: str, digest:
             "lib=oci-layout://x:1",
             "context 'lib': 'x' is not an OCI image layout: index.json not found; write oci-layout://",
         ),
-        ("lib=target:base", "context 'lib': only docker buildx bake supports another target's result"),
+        ("lib=target:base", "context 'lib': only bake supports another target's result"),
     ],
 )
 def test_refuses_named_context(tmp_path: Path, text: str, message: str) -> None:

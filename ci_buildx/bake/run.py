@@ -1,0 +1,293 @@
+"""Builds targets together: one builder for all, each target on the nodes of its platforms."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TextIO
+
+from ci_buildx.bake.execution import FailureMode, TargetExecution
+from ci_buildx.bake.jobs import TargetJob
+from ci_buildx.build import run as build_run
+from ci_buildx.build.build_run import BOOTING, BuildRun, choose_wording, collect_secrets, hide_in, record_build
+from ci_buildx.build.builder_scope import open_builder
+from ci_buildx.build.context import origin
+from ci_buildx.build.context.input_files import open_input_files
+from ci_buildx.build.links import LinkKey, TargetLinks
+from ci_buildx.build.result import BuildResult
+from ci_buildx.builder import plan
+from ci_buildx.builder.builder import Builder, BuilderLocation
+from ci_buildx.builder.identity import JobIdentity
+from ci_buildx.builder.plan import Plan
+from ci_buildx.buildkit import exporters
+from ci_buildx.errors import InputError, KubeBuilderError, Stopped
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
+from ci_buildx.model.record import dataclass, field, replace
+from ci_buildx.model.secret import mention
+from ci_buildx.progress import display
+from ci_buildx.registry import credentials
+from ci_buildx.runtime.phases import PhaseTimes
+from ci_buildx.runtime.signals import SignalHandler, start_thread
+from ci_buildx.settings.values import Settings, TransportChoice
+
+if TYPE_CHECKING:
+    from ci_buildx.build.connect import NodeConnection
+    from ci_buildx.builder.boot.watch import Boot
+    from ci_buildx.model.status import VertexWarning
+
+_TICK = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BakeOutcome:
+    """Results by target, of those that were built; ``error`` is the first failure with the mode defer-error."""
+
+    results: Mapping[str, BuildResult]
+    warnings: Sequence[VertexWarning] = ()
+    phases: Mapping[str, float] = field(default_factory=dict)
+    error: KubeBuilderError | None = None
+
+
+Deliver = Callable[[BakeOutcome], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BakeSession:
+    """What runs a bake's targets: settings of the builder, environment, output, how failures are treated."""
+
+    settings: Settings
+    env: Mapping[str, str]
+    display_stream: TextIO
+    execution: TargetExecution
+    identity: JobIdentity | None = None
+    announce: Callable[[BuilderLocation], None] = lambda _: None
+    deliver: Deliver = lambda _: None
+
+
+def run_targets(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
+    """Build all targets in a builder of the job's own or in an existing one.
+
+    Before the builder is removed, ``deliver`` is called with the results, also with those of a mode that goes on after
+    failures. Raises the KubeBuilderError tree and Interrupted, after the builder has been removed.
+    """
+    linked = any(job.contexts for job in jobs)
+    session.execution.check(len(jobs), linked=linked)
+    for job in jobs:
+        exporters.make_exports(job.settings.build)
+    with ExitStack() as files:
+        opened = []
+        for job in jobs:
+            build = job.settings.build
+            if build.call:
+                from ci_buildx.build import calls
+
+                build = calls.narrow_to_first_platform(build)
+            build = files.enter_context(open_input_files(build))
+            opened.append(replace(job, settings=replace(job.settings, build=build)))
+        return _run_opened(opened, session)
+
+
+def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
+    settings, env = session.settings, session.env
+    hidden = tuple(dict.fromkeys(text for job in jobs for text in collect_secrets(job.settings.build, env)))
+    cluster = config.load_cluster(settings.cluster, env=env)
+    store = credentials.load_credentials(env)
+    tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
+    start_thread(lambda: build_run.import_early(tunnelled))
+    for text in hidden:
+        mention(text)
+    identity = session.identity
+    if identity is None and not settings.builder_name:
+        identity = origin.make_job_identity(settings.build.context, env)
+    wording = choose_wording(settings.surface)
+    shown = display.open_display(
+        settings.build.progress, session.display_stream, env=env, hidden=hidden, wording=wording
+    )
+    for job in jobs:
+        for name in job.settings.build.empty_secrets:
+            shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
+    for text in dict.fromkeys(text for job in jobs for text in job.settings.build.withheld_tokens):
+        shown.warn(text)
+    try:
+        with SignalHandler() as interrupts, KubeClient(cluster) as kube:
+            if tunnelled:
+                kube.warm()
+            site = BuildRun(
+                settings=settings,
+                kube=kube,
+                display=shown,
+                env=env,
+                stop=interrupts.stop,
+                phases=PhaseTimes(),
+                boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
+            )
+            with record_build(site, None), open_builder(site, interrupts, identity, session.announce) as builder:
+                try:
+                    work = _TargetWork(jobs, site, builder, store, session.execution)
+                    with ExitStack() as checks:
+                        for job in jobs:
+                            asked = replace(site, settings=job.settings)
+                            checks.enter_context(build_run.check_registries(asked, builder, store, interrupts.fail))
+                        outcome = interrupts.run(work.run, settle=0)
+                except BaseException:
+                    shown.cancel()
+                    raise
+                session.deliver(outcome)
+                if outcome.error is not None:
+                    raise outcome.error
+        outcome = replace(outcome, phases={name: round(one, 3) for name, one in site.phases.seconds.items()})
+    except BaseException as error:
+        hide_in(error, shown.mask)
+        shown.close(error)
+        raise
+    shown.close()
+    return outcome
+
+
+class _TargetWork:
+    """The targets of one command on one builder."""
+
+    def __init__(
+        self,
+        jobs: Sequence[TargetJob],
+        site: BuildRun,
+        builder: Builder,
+        store: credentials.CredentialStore,
+        execution: TargetExecution,
+    ) -> None:
+        self._jobs = jobs
+        self._site = site
+        self._builder = builder
+        self._store = store
+        self._execution = execution
+        self._plans = {job.name: self._narrow(job) for job in jobs}
+        self._links = self._link()
+        self._slots = threading.Semaphore(execution.parallel or len(jobs))
+        self._results: dict[str, BuildResult] = {}
+        self._errors: dict[str, BaseException] = {}
+        self._started: set[str] = set()
+        self._lock = threading.Lock()
+
+    def _narrow(self, job: TargetJob) -> Plan:
+        """Return the part of the builder's plan for a target. Raises InputError."""
+        platforms = job.settings.build.platforms
+        try:
+            narrowed = plan.narrow(self._builder.plan, platforms)
+        except InputError as error:
+            raise InputError(error.message, source=f"target {job.name}", fix=error.fix) from error
+        if len(self._builder.plan.nodes) > 1 or platforms:
+            return narrowed
+        # On a node of the job's own, a target without platforms is built for what that node was made for.
+        return self._builder.plan if len(self._builder.plan.nodes[0].platforms) <= 1 else narrowed
+
+    def _link(self) -> TargetLinks:
+        """Return the state that linked targets share. Raises InputError if they do not meet on a node."""
+        nodes = {name: {node.name for node in one.nodes} for name, one in self._plans.items()}
+        contexts = {}
+        for job in self._jobs:
+            for node in nodes[job.name]:
+                for context, other in job.contexts.items():
+                    if node not in nodes[other]:
+                        message = f"context {context} is target {other}, which is not built on node {node}"
+                        fix = f"give {other} the platforms of {job.name}"
+                        raise InputError(message, source=f"target {job.name}", fix=fix)
+                contexts[LinkKey(job.name, node)] = dict(job.contexts)
+        return TargetLinks(contexts, together=self._execution.mode is FailureMode.DEFER_OUTPUT)
+
+    def run(self) -> BakeOutcome:
+        """Build all targets. Raises the first failure, unless the mode defers it."""
+        from ci_buildx.build.connect import connect_nodes
+
+        for job in self._jobs:
+            if not job.linked:
+                build_run.warn_without_output(replace(self._site, settings=job.settings))
+        with connect_nodes(self._site, self._builder) as (boot, connections):
+            build_run.start_background_work(self._site, several=len(connections) > 1)
+            threads = [
+                start_thread(lambda job=job: self._build_target(job, boot, connections))  # type: ignore[misc]
+                for job in self._jobs
+            ]
+            for one in threads:
+                one.done.wait()
+        return self._judge()
+
+    def _judge(self) -> BakeOutcome:
+        failed = [error for name, error in self._errors.items() if name not in self._links.aborted]
+        real = [error for error in failed if not isinstance(error, Stopped)]
+        if self._errors and self._execution.mode is not FailureMode.DEFER_ERROR:
+            raise (real or failed or list(self._errors.values()))[0]
+        first = next(iter(real or failed or self._errors.values()), None)
+        if first is not None and not isinstance(first, KubeBuilderError):
+            raise first
+        if first is not None and len(self._jobs) > 1:
+            self._summarize()
+        warnings = self._site.display.list_warnings()
+        return BakeOutcome(results=dict(sorted(self._results.items())), warnings=warnings, error=first)
+
+    def _summarize(self) -> None:
+        """Show what became of each target."""
+        with self._site.display.begin_phase("target results") as phase:
+            for job in sorted(self._jobs, key=lambda one: one.name):
+                if job.name in self._results:
+                    state = "succeeded"
+                elif job.name in self._links.aborted:
+                    state = "aborted"
+                else:
+                    state = "failed" if job.name in self._started else "not started"
+                phase.add_status(f"{job.name}: {state}")
+
+    def _build_target(self, job: TargetJob, boot: Boot, connections: Sequence[NodeConnection]) -> None:
+        """Build one target and record how it ended."""
+        try:
+            with self._slots:
+                if self._site.stop.is_set():
+                    raise Stopped
+                self._started.add(job.name)
+                result = self._solve(job, boot, connections)
+            with self._lock:
+                self._results[job.name] = result
+        except BaseException as error:
+            if isinstance(error, KubeBuilderError) and len(self._jobs) > 1 and not isinstance(error, Stopped):
+                error.message = f"target {job.name}: {error.message}"
+                error.args = (error.message,)
+            with self._lock:
+                self._errors[job.name] = error
+            self._links.fail(job.name, error)
+            if self._execution.mode is not FailureMode.DEFER_ERROR:
+                self._site.stop.set()
+
+    def _solve(self, job: TargetJob, boot: Boot, connections: Sequence[NodeConnection]) -> BuildResult:
+        stop, done = threading.Event(), threading.Event()
+        label = job.name if len(self._jobs) > 1 else ""
+        site = replace(
+            self._site,
+            settings=job.settings,
+            stop=stop,
+            clocks=build_run.start_clocks(job.settings.build, self._site.display),
+            checkout=origin.start_git_attributes(job.settings.build, self._site.env, warn=self._site.display.warn),
+            label=label,
+            join=lambda node: self._links.join(job.name, node, stop),
+        )
+        narrowed = self._plans[job.name]
+        site = build_run.add_builder_load(site, replace(self._builder, plan=narrowed))
+        start_thread(lambda: self._forward_stop(stop, done))
+        try:
+            known = {one.node.name: one for one in connections}
+            missing = [node.name for node in narrowed.nodes if node.name not in known]
+            if missing:
+                # A node that could not be scheduled was replaced by emulation on another one.
+                narrowed = plan.narrow(Plan(nodes=tuple(one.node for one in connections)), job.settings.build.platforms)
+            chosen = [replace(known[node.name], node=node) for node in narrowed.nodes]
+            solved = build_run.solve_connected(site, self._builder, boot, chosen, self._store)
+            return build_run.finish_build(site, self._builder, solved, self._store)
+        finally:
+            done.set()
+
+    def _forward_stop(self, stop: threading.Event, done: threading.Event) -> None:
+        """Stop a target when the job stops; a target's own failure must not stop the others."""
+        while not done.is_set():
+            if self._site.stop.wait(_TICK):
+                stop.set()
+                return

@@ -1,0 +1,1 @@
+"""Types and values of HCL: numbers, conversion between types, unification of types, JSON."""

@@ -1,0 +1,206 @@
+"""``kube-builder bake`` from its arguments to its results, on a cluster in memory."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from ci_buildx.buildkit.messages import SolveRequest
+from ci_buildx.cli.main import main
+from ci_buildx.cli.process import ProcessContext
+from tests.unit.memory_cluster import MemoryCluster
+from tests.unit.scripted_buildkitd import DIGEST, SolveFault
+
+TWO = """
+group "default" { targets = ["one", "two"] }
+target "one" {
+  description = "the first"
+  tags        = ["registry.example/one:1"]
+  output      = ["type=image,push=true"]
+  args        = { WHO = "one" }
+}
+target "two" {
+  dockerfile-inline = "FROM scratch\\n"
+  args              = { WHO = "two" }
+}
+"""
+
+
+class Ended(NamedTuple):
+    """What a command left."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+Bake = Callable[..., Ended]
+
+
+@pytest.fixture
+def bake(memory_cluster: MemoryCluster, tmp_path: Path) -> Bake:
+    """Run the command in a folder with a Dockerfile and the definition."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+
+    def run(definition: str, *arguments: str, env: Mapping[str, str] | None = None, answer: str | None = None) -> Ended:
+        (tmp_path / "docker-bake.hcl").write_text(definition)
+        stdout, stderr = io.StringIO(), io.StringIO()
+        stdin = None
+        if answer is not None:
+            stdin, stderr = Terminal(answer), Terminal("")
+        around = ProcessContext(
+            env={"KUBECONFIG": memory_cluster.kubeconfig, "HOME": str(tmp_path), **(env or {})},
+            cwd=tmp_path,
+            stdout=stdout,
+            stderr=stderr,
+            stdin=stdin,
+        )
+        code = main(["bake", "--progress", "plain", *arguments], around)
+        return Ended(code, stdout.getvalue(), stderr.getvalue())
+
+    return run
+
+
+class Terminal(io.StringIO):
+    """A stream of a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def list_arguments(cluster: MemoryCluster) -> list[str]:
+    """The build argument of each build, sorted."""
+    return sorted(one.frontend_attrs["build-arg:WHO"] for one in cluster.script.solved)
+
+
+def test_all_targets_are_built_by_one_builder_which_is_removed(
+    bake: Bake, memory_cluster: MemoryCluster, tmp_path: Path
+) -> None:
+    run = bake(TWO, "--metadata-file", "meta.json")
+    assert run.code == 0, run.stderr
+    assert list_arguments(memory_cluster) == ["one", "two"]
+    metadata = json.loads((tmp_path / "meta.json").read_text())
+    assert {name: one["containerimage.digest"] for name, one in metadata.items()} == {"one": DIGEST, "two": DIGEST}
+    assert f"one: digest {DIGEST}\n" in run.stderr
+    created = [line for line in memory_cluster.asked if line.startswith("POST") and line.endswith("/namespaces")]
+    assert len(created) == 1
+    assert any(line.startswith("DELETE") and "/namespaces/" in line for line in memory_cluster.asked)
+
+
+def test_steps_are_shown_with_their_targets(bake: Bake) -> None:
+    shown = bake(TWO).stderr
+    assert "[one 1/1] FROM base" in shown
+    assert "[two 1/1] FROM base" in shown
+
+
+def test_a_single_target_has_no_prefix(bake: Bake) -> None:
+    assert " [1/1] FROM base" in bake(TWO, "two").stderr
+
+
+def test_a_failed_target_is_named_and_leaves_no_metadata(
+    bake: Bake, memory_cluster: MemoryCluster, tmp_path: Path
+) -> None:
+    memory_cluster.script.answer = fail("one")
+    run = bake(TWO, "--metadata-file", "meta.json")
+    assert run.code == 1
+    assert run.stderr.splitlines()[-1].startswith("ERROR: target one: failed to solve: broken step")
+    assert not (tmp_path / "meta.json").exists()
+
+
+def test_with_defer_error_the_others_are_built(bake: Bake, memory_cluster: MemoryCluster, tmp_path: Path) -> None:
+    memory_cluster.script.answer = fail("one")
+    run = bake(TWO, "--metadata-file", "meta.json", "-j", "defer-error,parallel=1")
+    assert run.code == 1
+    assert list_arguments(memory_cluster) == ["one", "two"]
+    assert json.loads((tmp_path / "meta.json").read_text()).keys() == {"two"}
+    for said in ("[internal] target results", "one: failed", "two: succeeded"):
+        assert said in run.stderr
+
+
+def fail(name: str) -> Callable[[SolveRequest], Mapping[str, str]]:
+    """Fail the build of one target."""
+
+    def answer(request: SolveRequest) -> Mapping[str, str]:
+        if request.frontend_attrs.get("build-arg:WHO") == name:
+            raise SolveFault("UNKNOWN", "broken step")
+        return {"containerimage.digest": DIGEST}
+
+    return answer
+
+
+ASKING = 'target "default" { entitlements = ["network.host"] }\n'
+
+
+def test_privileges_must_be_granted(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    run = bake(ASKING)
+    assert run.code == 2
+    assert " - Running build containers that can access host network\n" in run.stderr
+    assert "additional privileges requested" in run.stderr.splitlines()[-1]
+    assert memory_cluster.asked == []
+    assert bake(ASKING, "--allow", "network.host").code == 0
+    assert memory_cluster.script.solved[0].entitlements == ("network.host",)
+
+
+def test_privileges_can_be_granted_on_a_terminal(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    refused = bake(ASKING, answer="n\n")
+    assert refused.code == 2
+    assert "Do you want to grant requested privileges and continue? [y/N]" in refused.stderr
+    assert memory_cluster.asked == []
+    assert bake(ASKING, answer="y\n").code == 0
+
+
+def test_an_error_of_a_target_names_it(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    run = bake('target "app" { tags = ["Not/Valid"] }\n', "app")
+    assert run.code == 2
+    assert "target app, --tag: " in run.stderr.splitlines()[-1]
+    assert memory_cluster.asked == []
+
+
+def test_only_one_target_may_write_to_standard_output(bake: Bake) -> None:
+    run = bake('target "a" { output = ["-"] }\ntarget "b" { output = ["-"] }\n', "a", "b")
+    assert run.code == 2
+    assert "targets a and b both write to standard output" in run.stderr
+
+
+def test_a_missing_definition_of_a_repository_is_an_error(bake: Bake, tmp_path: Path) -> None:
+    run = bake("", "https://git.example/app.git", "--print")
+    assert run.code == 2
+    assert "couldn't find a bake definition" in run.stderr.splitlines()[-1]
+
+
+def test_an_archive_cannot_hold_a_definition(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    run = bake("", "https://example.com/app.tar", "--print")
+    assert run.code == 2
+    assert "only a git repository can hold a definition" in run.stderr
+    assert memory_cluster.asked == []
+
+
+LINT = json.dumps({"warnings": [], "buildError": None, "sources": []})
+
+
+def test_answers_to_calls_are_printed_below_the_names_of_targets(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    memory_cluster.script.call = lambda _: {"result.json": LINT, "result.txt": "Check complete, no warnings found."}
+    run = bake(TWO, "one", "--check")
+    assert run.code == 0, run.stderr
+    assert run.stdout.startswith("one\nthe first\n\nCheck complete, no warnings found.")
+    as_json = json.loads(bake(TWO, "one", "--call", "check,format=json").stdout)
+    assert as_json["target"]["one"]["check"]["warnings"] == []
+    assert as_json["target"]["one"]["build"]["tags"] == ["registry.example/one:1"]
+
+
+def test_a_plain_build_imports_nothing_of_bake() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\nimport ci_buildx.cli.build, ci_buildx.build.run as run\nrun.import_early()\n"
+        "ours = ('ci_buildx.hcl', 'ci_buildx.bake', 'ci_buildx.cli.bake')\n"
+        "print(*(one for one in sys.modules if one.startswith(ours)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
