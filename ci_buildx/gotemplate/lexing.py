@@ -11,7 +11,7 @@ from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass
 
 
-class TokenKind(StrEnum):
+class TemplateTokenKind(StrEnum):
     """Kinds of tokens; ``END`` is the end of an action, ``LITERAL`` the text outside of actions."""
 
     LITERAL = "text"
@@ -33,10 +33,10 @@ class TokenKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TemplateToken:
     """A token; ``spaced`` tells whether white space precedes it."""
 
-    kind: TokenKind
+    kind: TemplateTokenKind
     text: str
     line: int
     spaced: bool = False
@@ -67,7 +67,7 @@ _TOKEN = compile_lazily(
 )
 
 
-def split_template(text: str) -> Iterator[Token]:
+def split_template(text: str) -> Iterator[TemplateToken]:
     """Yield the tokens of a template. Raises TemplateFault."""
     place, trims = 0, False
     while (begin := text.find("{{", place)) >= 0:
@@ -79,32 +79,34 @@ def split_template(text: str) -> Iterator[Token]:
     yield from _make_text(text, place, len(text), trims, False)
 
 
-def _make_text(text: str, start: int, end: int, trims_start: bool, trims_end: bool) -> Iterator[Token]:
+def _make_text(text: str, start: int, end: int, trims_start: bool, trims_end: bool) -> Iterator[TemplateToken]:
     shown = text[start:end]
     if trims_start:
         shown = shown.lstrip(_SPACE)
     if trims_end:
         shown = shown.rstrip(_SPACE)
     if shown:
-        yield Token(TokenKind.LITERAL, shown, _count_line(text, start))
+        yield TemplateToken(TemplateTokenKind.LITERAL, shown, _count_line(text, start))
 
 
-def _split_action(text: str, start: int, line: int) -> tuple[int, bool, list[Token]]:
+def _split_action(text: str, start: int, line: int) -> tuple[int, bool, list[TemplateToken]]:
     """Return where the action ends, whether the text after it is trimmed, and the action's tokens."""
     inner = _skip_spaces(text, start)
     if text.startswith("/*", inner):
         return _skip_comment(text, inner, line)
-    tokens: list[Token] = []
+    tokens: list[TemplateToken] = []
     place = start
     while True:
         if end := _END.match(text, place):
-            tokens.append(Token(TokenKind.END, "}}", _count_line(text, place)))
+            tokens.append(TemplateToken(TemplateTokenKind.END, "}}", _count_line(text, place)))
             return end.end(), bool(end["trims"]), tokens
         begin = _skip_spaces(text, place)
         found = _TOKEN.match(text, begin)
         if found is None or found.lastgroup is None:
             raise _make_fault(text, begin, line)
-        tokens.append(Token(TokenKind[found.lastgroup], found[0], _count_line(text, begin), begin > place))
+        tokens.append(
+            TemplateToken(TemplateTokenKind[found.lastgroup], found[0], _count_line(text, begin), begin > place)
+        )
         place = found.end()
 
 
@@ -114,7 +116,7 @@ def _skip_spaces(text: str, place: int) -> int:
     return place
 
 
-def _skip_comment(text: str, start: int, line: int) -> tuple[int, bool, list[Token]]:
+def _skip_comment(text: str, start: int, line: int) -> tuple[int, bool, list[TemplateToken]]:
     comment = _COMMENT.match(text, start)
     end = _END.match(text, comment.end()) if comment else None
     if end is None or (end["space"] and not end["trims"]):

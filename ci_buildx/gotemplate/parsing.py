@@ -6,18 +6,18 @@ import re
 from collections.abc import Collection, Iterator
 
 from ci_buildx.gotemplate.kinds import BOOLEAN, FLOAT, INTEGER, NIL, TEXT, GoValue
-from ci_buildx.gotemplate.lexing import Token, TokenKind, split_template
+from ci_buildx.gotemplate.lexing import TemplateToken, TemplateTokenKind, split_template
 from ci_buildx.gotemplate.syntax import (
     BranchAction,
     FieldPath,
     FunctionName,
-    Literal,
     LiteralText,
     LoopExit,
     Operand,
     Pipeline,
     PipelineAction,
     TemplateFault,
+    TemplateLiteral,
     TemplateNode,
     VariableName,
 )
@@ -57,22 +57,22 @@ class _TemplateParser:
             raise TemplateFault(f"unexpected {{{{{ended.text}}}}}", line=ended.line)
         return nodes
 
-    def _parse_block(self) -> tuple[tuple[TemplateNode, ...], Token | None]:
+    def _parse_block(self) -> tuple[tuple[TemplateNode, ...], TemplateToken | None]:
         """Return the nodes up to ``else`` or ``end``, and that token; None at the end of the text."""
         nodes: list[TemplateNode] = []
         while (token := self._peek()) is not None:
-            if token.kind is TokenKind.LITERAL:
+            if token.kind is TemplateTokenKind.LITERAL:
                 self._place += 1
                 nodes.append(LiteralText(token.text))
-            elif token.kind is TokenKind.WORD and token.text in ("else", "end"):
+            elif token.kind is TemplateTokenKind.WORD and token.text in ("else", "end"):
                 self._place += 1
                 return tuple(nodes), token
             else:
                 nodes.append(self._parse_action(token))
         return tuple(nodes), None
 
-    def _parse_action(self, token: Token) -> TemplateNode:
-        word = token.text if token.kind is TokenKind.WORD else ""
+    def _parse_action(self, token: TemplateToken) -> TemplateNode:
+        word = token.text if token.kind is TemplateTokenKind.WORD else ""
         if word in _BRANCHES:
             self._place += 1
             return self._parse_branch(word, token.line)
@@ -82,13 +82,13 @@ class _TemplateParser:
                 raise TemplateFault(f"{{{{{word}}}}} is outside of {{{{range}}}}", line=token.line)
             self._require_end(token.line)
             return LoopExit(word)
-        pipeline = self._parse_pipeline(TokenKind.END, token.line)
+        pipeline = self._parse_pipeline(TemplateTokenKind.END, token.line)
         return PipelineAction(pipeline)
 
     def _parse_branch(self, word: str, line: int) -> BranchAction:
         known = len(self._variables)
         self._deepen(line)
-        pipeline = self._parse_pipeline(TokenKind.END, line, ranges=word == "range")
+        pipeline = self._parse_pipeline(TemplateTokenKind.END, line, ranges=word == "range")
         self._loops += word == "range"
         then, ended = self._parse_block()
         self._loops -= word == "range"
@@ -110,9 +110,9 @@ class _TemplateParser:
     def _follows_word(self, word: str) -> bool:
         """Return whether the same word follows ``else``, as in ``else if``."""
         after = self._peek()
-        return after is not None and after.kind is TokenKind.WORD and after.text == word != "range"
+        return after is not None and after.kind is TemplateTokenKind.WORD and after.text == word != "range"
 
-    def _parse_pipeline(self, end: TokenKind, line: int, *, ranges: bool = False) -> Pipeline:
+    def _parse_pipeline(self, end: TemplateTokenKind, line: int, *, ranges: bool = False) -> Pipeline:
         names, assigns = self._parse_declaration(ranges)
         commands: list[tuple[Operand, ...]] = []
         while True:
@@ -120,14 +120,14 @@ class _TemplateParser:
             token = self._take(line)
             if not operands:
                 raise TemplateFault("a value is missing" if token.kind is end else _describe(token), line=token.line)
-            if operands[0] == Literal(NIL):
+            if operands[0] == TemplateLiteral(NIL):
                 raise TemplateFault("nil is not a command", line=token.line)
             if commands and not isinstance(operands[0], FunctionName | FieldPath | Pipeline):
                 raise TemplateFault("a value is piped into one that is not a function", line=token.line)
             commands.append(operands)
             if token.kind is end:
                 break
-            if token.kind is not TokenKind.PIPE:
+            if token.kind is not TemplateTokenKind.PIPE:
                 raise TemplateFault(_describe(token), line=token.line)
         self._variables += () if assigns else names
         return Pipeline(tuple(commands), names, assigns, line)
@@ -136,16 +136,16 @@ class _TemplateParser:
         """Return the variables that the pipeline sets, and whether they exist already."""
         names: list[str] = []
         place = self._place
-        while (token := self._peek()) is not None and token.kind is TokenKind.VARIABLE:
+        while (token := self._peek()) is not None and token.kind is TemplateTokenKind.VARIABLE:
             self._place += 1
             names.append(token.text)
             following = self._take(token.line)
-            if following.kind in (TokenKind.DECLARE, TokenKind.ASSIGN):
-                assigns = following.kind is TokenKind.ASSIGN
+            if following.kind in (TemplateTokenKind.DECLARE, TemplateTokenKind.ASSIGN):
+                assigns = following.kind is TemplateTokenKind.ASSIGN
                 for name in names if assigns else ():
                     self._check_variable(name, token.line)
                 return tuple(names), assigns
-            if not (following.kind is TokenKind.COMMA and ranges and len(names) < 2):
+            if not (following.kind is TemplateTokenKind.COMMA and ranges and len(names) < 2):
                 break
         self._place = place
         return (), False
@@ -153,10 +153,10 @@ class _TemplateParser:
     def _parse_operands(self) -> Iterator[Operand]:
         first = True
         while (token := self._peek()) is not None and token.kind not in (
-            TokenKind.END,
-            TokenKind.PIPE,
-            TokenKind.CLOSE,
-            TokenKind.LITERAL,
+            TemplateTokenKind.END,
+            TemplateTokenKind.PIPE,
+            TemplateTokenKind.CLOSE,
+            TemplateTokenKind.LITERAL,
         ):
             if not first and not token.spaced:
                 raise TemplateFault(_describe(token), line=token.line)
@@ -167,50 +167,50 @@ class _TemplateParser:
     def _parse_fields(self, operand: Operand) -> Operand:
         """Read the fields that follow an operand without white space."""
         names: list[str] = []
-        while (token := self._peek()) is not None and token.kind is TokenKind.FIELD and not token.spaced:
+        while (token := self._peek()) is not None and token.kind is TemplateTokenKind.FIELD and not token.spaced:
             self._place += 1
             names.append(token.text[1:])
         if not names:
             return operand
         if isinstance(operand, FieldPath) and operand.base is None:
             return FieldPath((*operand.names, *names))
-        if isinstance(operand, Literal):
+        if isinstance(operand, TemplateLiteral):
             raise TemplateFault(f"unexpected .{names[0]} after a constant", line=self._tokens[self._place - 1].line)
         return FieldPath(tuple(names), operand)
 
-    def _parse_operand(self, token: Token) -> Operand:
+    def _parse_operand(self, token: TemplateToken) -> Operand:
         match token.kind:
-            case TokenKind.DOT:
+            case TemplateTokenKind.DOT:
                 return FieldPath(())
-            case TokenKind.FIELD:
+            case TemplateTokenKind.FIELD:
                 return FieldPath((token.text[1:],))
-            case TokenKind.VARIABLE:
+            case TemplateTokenKind.VARIABLE:
                 self._check_variable(token.text, token.line)
                 return VariableName(token.text)
-            case TokenKind.OPEN:
+            case TemplateTokenKind.OPEN:
                 self._deepen(token.line)
-                inner = self._parse_pipeline(TokenKind.CLOSE, token.line)
+                inner = self._parse_pipeline(TemplateTokenKind.CLOSE, token.line)
                 self._depth -= 1
                 return inner
-            case TokenKind.WORD:
+            case TemplateTokenKind.WORD:
                 return self._parse_word(token)
-            case TokenKind.NUMBER:
-                return Literal(_read_number(token))
-            case TokenKind.QUOTED:
-                return Literal(GoValue(TEXT, _unescape(token)))
-            case TokenKind.RAW:
-                return Literal(GoValue(TEXT, token.text[1:-1].replace("\r", "")))
-            case TokenKind.CHARACTER:
-                return Literal(_read_character(token))
+            case TemplateTokenKind.NUMBER:
+                return TemplateLiteral(_read_number(token))
+            case TemplateTokenKind.QUOTED:
+                return TemplateLiteral(GoValue(TEXT, _unescape(token)))
+            case TemplateTokenKind.RAW:
+                return TemplateLiteral(GoValue(TEXT, token.text[1:-1].replace("\r", "")))
+            case TemplateTokenKind.CHARACTER:
+                return TemplateLiteral(_read_character(token))
             case _:
                 raise TemplateFault(_describe(token), line=token.line)
 
-    def _parse_word(self, token: Token) -> Operand:
+    def _parse_word(self, token: TemplateToken) -> Operand:
         match token.text:
             case "true" | "false":
-                return Literal(GoValue(BOOLEAN, token.text == "true"))
+                return TemplateLiteral(GoValue(BOOLEAN, token.text == "true"))
             case "nil":
-                return Literal(NIL)
+                return TemplateLiteral(NIL)
             case word if word in self._functions:
                 return FunctionName(word)
             case word if word in UNSUPPORTED:
@@ -235,10 +235,10 @@ class _TemplateParser:
         if self._depth > DEEPEST:
             raise TemplateFault("it is nested too deeply", line=line)
 
-    def _peek(self) -> Token | None:
+    def _peek(self) -> TemplateToken | None:
         return self._tokens[self._place] if self._place < len(self._tokens) else None
 
-    def _take(self, line: int) -> Token:
+    def _take(self, line: int) -> TemplateToken:
         token = self._peek()
         if token is None:
             raise TemplateFault("the action is not closed", line=line)
@@ -247,15 +247,15 @@ class _TemplateParser:
 
     def _require_end(self, line: int) -> None:
         token = self._take(line)
-        if token.kind is not TokenKind.END:
+        if token.kind is not TemplateTokenKind.END:
             raise TemplateFault(_describe(token), line=token.line)
 
 
-def _describe(token: Token) -> str:
-    return "an action is empty" if token.kind is TokenKind.END else f"unexpected {token.text!r}"
+def _describe(token: TemplateToken) -> str:
+    return "an action is empty" if token.kind is TemplateTokenKind.END else f"unexpected {token.text!r}"
 
 
-def _read_number(token: Token) -> GoValue:
+def _read_number(token: TemplateToken) -> GoValue:
     """Return a constant: Go's integers with their prefixes and underscores, and decimal fractions."""
     text = token.text
     try:
@@ -271,20 +271,20 @@ def _read_number(token: Token) -> GoValue:
     return GoValue(FLOAT, number)
 
 
-def _make_integer(number: int, token: Token) -> GoValue:
+def _make_integer(number: int, token: TemplateToken) -> GoValue:
     if not -_LARGEST - 1 <= number <= _LARGEST:
         raise TemplateFault(f"{token.text!r} is too large", line=token.line)
     return GoValue(INTEGER, number)
 
 
-def _read_character(token: Token) -> GoValue:
+def _read_character(token: TemplateToken) -> GoValue:
     text = _unescape(token)
     if len(text) != 1:
         raise TemplateFault(f"{token.text} is not one character", line=token.line)
     return GoValue(INTEGER, ord(text))
 
 
-def _unescape(token: Token) -> str:
+def _unescape(token: TemplateToken) -> str:
     """Return a quoted text's value; the escapes are those of Go."""
     quote = token.text[0]
 

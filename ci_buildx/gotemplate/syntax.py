@@ -17,7 +17,7 @@ class TemplateFault(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Literal:
+class TemplateLiteral:
     """A constant."""
 
     value: GoValue
@@ -58,7 +58,7 @@ class Pipeline:
     line: int = 0
 
 
-Operand = Literal | FieldPath | VariableName | FunctionName | Pipeline
+Operand = TemplateLiteral | FieldPath | VariableName | FunctionName | Pipeline
 
 
 @dataclass(frozen=True, slots=True)

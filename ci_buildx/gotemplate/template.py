@@ -26,13 +26,13 @@ from ci_buildx.gotemplate.syntax import (
     BranchAction,
     FieldPath,
     FunctionName,
-    Literal,
     LiteralText,
     LoopExit,
     Operand,
     Pipeline,
     PipelineAction,
     TemplateFault,
+    TemplateLiteral,
     TemplateNode,
     VariableName,
 )
@@ -199,7 +199,7 @@ class _Evaluation:
 
     def _evaluate(self, operand: Operand) -> GoValue:
         match operand:
-            case Literal(value):
+            case TemplateLiteral(value):
                 return value
             case VariableName(name):
                 return next(value for known, value in reversed(self._variables) if known == name)
@@ -268,7 +268,7 @@ def _describe_operand(operand: Operand) -> str:
             return "".join(f".{name}" for name in names) or "."
         case VariableName(name):
             return name
-        case Literal(value):
+        case TemplateLiteral(value):
             return format_value(value)
         case _:
             return "the value"
