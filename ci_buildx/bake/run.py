@@ -111,7 +111,7 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     for text in dict.fromkeys(text for job in jobs for text in job.settings.build.withheld_tokens):
         shown.warn(text)
     try:
-        with SignalHandler() as interrupts, KubeClient(cluster) as kube:
+        with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
             if tunnelled:
                 kube.warm()
             site = BuildRun(
@@ -122,6 +122,7 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
                 stop=interrupts.stop,
                 phases=PhaseTimes(),
                 boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
+                undo=undo,
             )
             with record_build(site, None), open_builder(site, interrupts, identity, session.announce) as builder:
                 try:

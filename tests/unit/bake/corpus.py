@@ -121,7 +121,10 @@ def _make_failure(text: str) -> Answer:
 
 
 def normalize(stdout: str) -> object:
-    """Return what is printed, without the order of a group's targets: buildx's is that of a map if it has a matrix."""
+    """Return what is printed, without the orders that are random in buildx, those of its maps.
+
+    These are a group's targets if it has a matrix, and the limits of a compose file.
+    """
     try:
         document = json.loads(stdout)
     except ValueError:
@@ -129,6 +132,9 @@ def normalize(stdout: str) -> object:
     if isinstance(document, dict):
         for group in document.get("group", {}).values():
             group["targets"] = sorted(group["targets"])
+        for target in document.get("target", {}).values():
+            if "ulimits" in target:
+                target["ulimits"] = sorted(target["ulimits"])
     return document
 
 
