@@ -8,19 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from bundle import action, commands, component, driver, gitlab, layers, pages, regions
+from bundle.runner import name_runner
 from ci_buildx.builder.rbac import roles
 from ci_buildx.builder.rbac.rights import RightsMode
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
 MERGE_TEMPLATE, MERGE_COMPONENT = "gitlab-template/merge.yml", "templates/merge.yml"
-PAGES = (
-    "docs/architecture.md",
-    "docs/recipes/merge.md",
-    "docs/recipes/other-ci.md",
-    *(f"docs/reference/{name}.md" for name in ("driver-opts", "github", "options", "outputs")),
-)
-FILES = ("action.yml", "setup/action.yml", "merge/action.yml", TEMPLATE, MERGE_TEMPLATE, *PAGES)
+FILES = ("action.yml", "setup/action.yml", "merge/action.yml", TEMPLATE, MERGE_TEMPLATE)
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
     "setup-inputs": action.setup_inputs,
@@ -54,8 +49,8 @@ WHOLE: Mapping[str, Callable[[], str]] = {
 
 def stale() -> dict[Path, str]:
     """Return the stale files and their new text."""
-    texts = {ROOT / name: (ROOT / name).read_text(encoding="utf-8") for name in FILES}
-    filled = {path: regions.fill(text, REGIONS) for path, text in texts.items()}
+    texts = {path: path.read_text(encoding="utf-8") for path in (*(ROOT / name for name in FILES), *find_pages())}
+    filled = {path: name_runner(regions.fill(text, REGIONS)) for path, text in texts.items()}
     whole = {name: make() for name, make in WHOLE.items()}
     whole[COMPONENT] = component.component(filled[ROOT / TEMPLATE])
     whole[MERGE_COMPONENT] = component.merge_component(filled[ROOT / MERGE_TEMPLATE])
@@ -63,6 +58,12 @@ def stale() -> dict[Path, str]:
         path = ROOT / name
         texts[path], filled[path] = path.read_text(encoding="utf-8") if path.exists() else "", text
     return {path: text for path, text in filled.items() if text != texts[path]}
+
+
+def find_pages() -> list[Path]:
+    """Return the pages that are written by hand, with or without generated regions."""
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [path for path in found if str(path.relative_to(ROOT)) not in WHOLE]
 
 
 def main(arguments: list[str]) -> int:

@@ -33,6 +33,7 @@ _PATIENCE = 30.0
 _COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
     "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "CronJob": "/apis/batch/v1/namespaces/{}/cronjobs",
     "Role": f"{RBAC}/namespaces/{{}}/roles",
     "RoleBinding": f"{RBAC}/namespaces/{{}}/rolebindings",
     "ClusterRole": f"{RBAC}/clusterroles",

@@ -1,4 +1,4 @@
-"""The buildkitd.toml that makes a builder use the devcluster's registries, including docker.io's mirror."""
+"""The buildkitd.toml that makes a builder use the devcluster's registries, including the mirror of public ones."""
 
 from collections.abc import Sequence
 

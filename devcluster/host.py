@@ -15,6 +15,7 @@ PACKAGES = (
     "busybox-static",
     "ca-certificates",
     "containernetworking-plugins",
+    "debian-archive-keyring",
     "docker-registry",
     "gcc",
     "git",

@@ -1,7 +1,7 @@
 """The cluster's registries: `open` (plain HTTP), `basic` (TLS, passwords) and `token` (TLS, bearer tokens).
 
 All are Debian's docker-registry (distribution 2.8.2) on the cluster's own address, so that one name works on the host
-and in pods. Cluster nodes pull docker.io's images from `open`.
+and in pods. Cluster nodes pull docker.io's and ghcr.io's images from `open`.
 """
 
 import json
@@ -18,6 +18,8 @@ from devcluster.layout import Cluster
 from devcluster.processes import Command
 
 PROGRAM = "/usr/bin/docker-registry"
+MIRRORED = ("docker.io", "ghcr.io")
+"""The public registries whose images cluster nodes and builders take from `open`."""
 PORTS = {"open": 5000, "basic": 5001, "token": 5002}
 TOKEN_PORT = 5003
 USERNAME = "builder"
@@ -87,7 +89,7 @@ def registries(cluster: Cluster) -> tuple[Registry, ...]:
             ca_file=None if name == "open" else cluster.pki / "ca.crt",
             username="" if name == "open" else USERNAME,
             password=Secret("") if name == "open" else password(cluster, USERNAME),
-            mirrors=("docker.io",) if name == "open" else (),
+            mirrors=MIRRORED if name == "open" else (),
         )
         for name, port in PORTS.items()
     )

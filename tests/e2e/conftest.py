@@ -10,7 +10,9 @@ import pytest
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout, registry
 from devcluster.registry import Registry
+from tests.e2e import runner_image
 from tests.e2e.cluster import Builders
+from tests.e2e.runner_image import RunnerImage
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +51,21 @@ def team_builders(kube: KubeClient, name: str) -> Builders:
 def reference(open_registry: Registry, name: str) -> str:
     """The image reference that the test pushes, in a repository of its own."""
     return f"{open_registry.address}/e2e/{name}:1"
+
+
+@pytest.fixture(scope="session")
+def runner(
+    tmp_path_factory: pytest.TempPathFactory,
+    open_registry: Registry,
+    product_env: dict[str, str],
+    buildkitd_config: Path,
+) -> RunnerImage:
+    """The runner image of this checkout for both architectures, built by the product in a release's script."""
+    return runner_image.build(tmp_path_factory.mktemp("runner"), open_registry, product_env, buildkitd_config)
+
+
+@pytest.fixture(scope="session")
+def published_runner(runner: RunnerImage, open_registry: Registry) -> RunnerImage:
+    """The same, where the devcluster finds it by its public name."""
+    runner_image.publish(runner, open_registry)
+    return runner

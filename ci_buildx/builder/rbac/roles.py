@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
 
+from ci_buildx import RUNNER_IMAGE
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Manifest
 from ci_buildx.builder.rbac import admission_policies, object_policies, pod_policies, rights
@@ -354,10 +355,6 @@ def _make_group_subject(name: str) -> Manifest:
     return {"kind": "Group", "name": name, "apiGroup": RBAC_GROUP}
 
 
-IMAGE = "registry.example/kube-builder:1"
-"""Placeholder for the user's image: any image with Python and kube-builder works."""
-
-
 def render_reaper_cronjob(namespace: str = SYSTEM) -> str:
     """Return the CronJob as YAML, for the reaper's account in ``namespace``; every namespace admits its pods.
 
@@ -366,7 +363,7 @@ def render_reaper_cronjob(namespace: str = SYSTEM) -> str:
     _check_reaper_namespace(namespace)
     return f"""\
 # Runs `kube-builder reap` every five minutes, with the rights of reaper.yaml: apply that first.
-# Replace {IMAGE} with an image of yours that contains kube-builder.
+# With a private mirror of the image, replace `image`: nothing else names it.
 ---
 apiVersion: batch/v1
 kind: CronJob
@@ -388,7 +385,7 @@ spec:
           securityContext: {{runAsNonRoot: true, runAsUser: 65532, seccompProfile: {{type: RuntimeDefault}}}}
           containers:
           - name: reap
-            image: {IMAGE}
+            image: {RUNNER_IMAGE}
             command: [kube-builder, reap]
             env:
             - {{name: HOME, value: /tmp}}

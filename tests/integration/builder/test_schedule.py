@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ci_buildx import RUNNER_IMAGE
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.lifecycle import lease
-from ci_buildx.builder.rbac import roles
 from ci_buildx.builder.rbac.rights import REAPER
 from ci_buildx.builder.rbac.roles import SYSTEM
 from ci_buildx.kube.client import KubeClient
@@ -44,7 +44,7 @@ def image() -> str:
 @pytest.fixture
 def scheduled(kube: KubeClient, image: str, reaper_account: Account) -> Iterator[str]:
     """The CronJob of docs/rbac, with another name and image, each minute."""
-    text = Path("docs/rbac/reaper-cronjob.yaml").read_text().replace(roles.IMAGE, image)
+    text = Path("docs/rbac/reaper-cronjob.yaml").read_text().replace(RUNNER_IMAGE, image)
     manifest = yaml.safe_load(text.replace("*/5 * * * *", "* * * * *"))
     assert manifest["metadata"] == {"name": REAPER, "namespace": reaper_account.namespace}
     name = f"{REAPER}-{secrets.token_hex(3)}"

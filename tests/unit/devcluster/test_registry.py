@@ -26,7 +26,7 @@ def test_three_registries_with_one_address_and_a_port_each(own_cluster: Cluster)
     assert (opened.url, opened.ca_file, opened.username) == (f"http://{opened.address}", None, "")
     assert basic.url == f"https://{basic.address}"
     assert basic.ca_file == token.ca_file == own_cluster.pki / "ca.crt"
-    assert opened.mirrors == ("docker.io",)
+    assert opened.mirrors == ("docker.io", "ghcr.io")
 
 
 def test_passwords_stay_and_are_nobody_elses_to_read(own_cluster: Cluster) -> None:
