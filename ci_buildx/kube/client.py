@@ -226,6 +226,11 @@ class KubeClient:
 
         return make_api_client(self._cluster, self._exchange.dialer)
 
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._exchange.closed
+
     def close(self) -> None:
         """Close the connections and end running watches. WebSockets stay open; their users close them."""
         self._exchange.close()

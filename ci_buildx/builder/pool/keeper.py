@@ -161,7 +161,7 @@ class LeaseKeeper:
             self._held[held.lease.name] = held
             if not (closed or self._started):
                 self._started = True
-                threading.Thread(target=self._renew_forever, daemon=True, name="leases").start()
+                threading.Thread(target=self._renew_until_closed, daemon=True, name="leases").start()
             self._changed.notify_all()
         if closed:
             self.release(held.lease.name)
@@ -177,10 +177,10 @@ class LeaseKeeper:
         except NotFound:
             return {}
 
-    def _renew_forever(self) -> None:
+    def _renew_until_closed(self) -> None:
         while True:
             with self._changed:
-                if self._closed:
+                if self._closed or self._kube.closed:
                     return
                 due = min((one.due for one in self._held.values()), default=time.monotonic() + SLOT_SECONDS)
                 if (left := due - time.monotonic()) > 0:

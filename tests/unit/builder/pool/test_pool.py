@@ -223,6 +223,17 @@ def test_slots_are_renewed_until_they_are_given_up(
     assert list_leases(memory_cluster) == []
 
 
+def test_nothing_is_renewed_over_a_client_that_is_closed(
+    memory_cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_module, "RENEWALS", 600)
+    build = Contender(connect(memory_cluster), "b", put_pods(memory_cluster, 1), most=1)
+    others = set(threading.enumerate())
+    take(build)
+    build.kube.close()
+    eventually(lambda: all(thread.name != "leases" for thread in {*threading.enumerate()} - others))
+
+
 def test_a_slot_that_another_build_took_over_is_reported_and_left_to_it(
     memory_cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
