@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ci_buildx.build.result import write_file
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.hcl.types.json_values import dump_json
+from ci_buildx.model.documents import parse_json
 from ci_buildx.settings.calls import CHECK, LINT
 
 if TYPE_CHECKING:
@@ -60,6 +61,6 @@ def format_answers_json(
         call = known.get(name)
         if call is not None and name in results:
             method = CHECK if call.method == LINT else call.method
-            targets[name][method] = json.loads(results[name].answer)
+            targets[name][method] = parse_json(results[name].answer)
     groups = {"group": definition["group"]} if "group" in definition else {}
     return dump_json({**groups, "target": targets}, indent=2) + "\n"

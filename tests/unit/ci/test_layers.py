@@ -8,14 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 
 from dev.release_bundle import split_lock
 from devcluster import toolchain
+from tests.unit.ci.closure import list_closure
 from tests.unit.ci.self_hosted import HOSTILE, ROOT, Runner, change, make_runner, read_told
 from tests.unit.planted import plant, read_sprung
 
@@ -160,20 +159,6 @@ def is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     return not Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].startswith(" Z")
-
-
-def list_closure(*names: str) -> set[str]:
-    """The packages, and all that they require here."""
-    found: set[str] = set()
-    waiting = [*names]
-    while waiting:
-        name = waiting.pop().lower().replace("_", "-")
-        if name in found:
-            continue
-        found.add(name)
-        wanted = map(Requirement, metadata.requires(name) or ())
-        waiting += [one.name for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
-    return found
 
 
 def test_the_layers_are_what_each_package_requires() -> None:

@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from dev.release_bundle import split_lock
-from tests.unit.ci.test_layers import list_closure
+from tests.unit.ci.closure import list_closure
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

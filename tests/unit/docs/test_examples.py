@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,74 +16,26 @@ from ci_buildx.ci import inputs
 from ci_buildx.cli import main
 from ci_buildx.settings import options
 from ci_buildx.settings.option import OptionSurface
+from tests.unit.docs.examples import (
+    ACTIONS,
+    PAGES,
+    ROOT,
+    Example,
+    commands,
+    examples,
+    is_merge,
+    parts,
+    split_shell_line,
+)
 
-ROOT = Path(__file__).parents[3]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
-ACTIONS = {
-    "org/kube-builder": ROOT / "action.yml",
-    "org/kube-builder/setup": ROOT / "setup" / "action.yml",
-    "org/kube-builder/merge": ROOT / "merge" / "action.yml",
-}
 TEMPLATE = ROOT / "gitlab-template" / "kube-builder.yml"
 MERGE_TEMPLATE = ROOT / "gitlab-template" / "merge.yml"
 VARIABLES = re.compile(r"\bKUBE_BUILDER_[A-Z][A-Z_]*[A-Z]\b")
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
-_INLINE = re.compile(r"`(kube-builder [^`\n]+)`")
 _OPEN = ("…", "[", "VERB")
 """What a command has that is only the outline of one."""
 
 
-@dataclass(frozen=True)
-class Example:
-    page: Path
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.stem}-{self.language}-{' '.join(self.text.split())[:30]}"
-
-    def documents(self) -> list[Any]:
-        if self.language == "json":
-            return [json.loads(self.text)]
-        if self.language == "toml":
-            return [tomllib.loads(self.text)]
-        return list(yaml.safe_load_all(self.text))
-
-
-def examples(*languages: str) -> list[Example]:
-    return [
-        Example(page, found["language"], re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE))
-        for page in PAGES
-        for found in _FENCE.finditer(page.read_text())
-        if found["language"] in languages
-    ]
-
-
 FILES = examples("yaml", "json", "toml")
-
-
-def commands() -> Iterator[str]:
-    """Every ``kube-builder …`` of the pages' shells and texts, without variables before it and commands around it."""
-    for example in examples("sh", "console"):
-        for line in example.text.replace("\\\n", " ").splitlines():
-            for words in split_shell_line(line.removeprefix("$ ")):
-                if words[0] == "kube-builder":
-                    yield shlex.join(words)
-    for page in PAGES:
-        yield from _INLINE.findall(_FENCE.sub("", page.read_text()))
-
-
-def split_shell_line(line: str) -> list[list[str]]:
-    """The words of each simple command of a line."""
-    lexer = shlex.shlex(re.sub(r"(^|\s)#.*", "", line), posix=True, punctuation_chars="|&;")
-    lexer.whitespace_split, lexer.commenters = True, ""
-    found: list[list[str]] = [[]]
-    for word in lexer:
-        if set(word) <= set("|&;"):
-            found.append([])
-        elif found[-1] or not re.match(r"[A-Z_]+=", word):
-            found[-1].append(word)
-    return [words for words in found if words]
 
 
 def test_a_line_is_split_as_in_a_shell() -> None:
@@ -97,14 +45,6 @@ def test_a_line_is_split_as_in_a_shell() -> None:
         ["kubectl", "apply", "-f", "-"],
         ["kube-builder", "rm", '"a|b"'],
     ]
-
-
-def parts(value: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping in a document."""
-    if isinstance(value, dict):
-        yield value
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from parts(inner)
 
 
 @pytest.mark.parametrize("command", sorted({one for one in commands() if not any(mark in one for mark in _OPEN)}))
@@ -150,11 +90,6 @@ def test_includes_have_inputs_of_the_template(example: Example) -> None:
             offered = both[MERGE_TEMPLATE if is_merge(part) else TEMPLATE]
             for name, value in part.get("inputs", {}).items():
                 assert isinstance(value, kinds[offered[name].get("type", "string")]), name
-
-
-def is_merge(part: dict[str, Any]) -> bool:
-    """Whether an include is that of the merge."""
-    return "merge" in f"{part.get('file', '')} {part.get('component', '')}"
 
 
 def test_variables_are_known() -> None:

@@ -33,7 +33,7 @@ from ci_buildx.settings import assembly
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import Settings
-from tests.unit.docs.test_examples import Example, commands, examples, is_merge, parts
+from tests.unit.docs.examples import Example, commands, examples, is_merge, parts
 from tests.unit.settings.certificate import PEM
 
 FOLDERS = ("api", "web", "worker", "services/api", "services/web", "libs", "ci", "hello")

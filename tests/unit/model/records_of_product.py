@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -52,7 +53,7 @@ def _shown(default: Any) -> str:
 
 
 def _made(factory: Any) -> str:
-    return "" if factory is dataclasses.MISSING else repr(factory())
+    return "" if factory is dataclasses.MISSING else re.sub(r" at 0x[0-9a-f]+", "", repr(factory()))
 
 
 if __name__ == "__main__":

@@ -154,6 +154,9 @@ def test_nothing_else_reads_documents() -> None:
     own = {
         "documents.py": ["loads", "loads"],
         "exchange.py": ["loads"],
+        # HCL imports nothing of ours. Both make errors of their own kind of what the library raises.
+        "json_syntax.py": ["loads"],
+        "json_values.py": ["loads"],
         "preview.py": ["loads"],
     }
     found: dict[str, list[str]] = {}
