@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as mutable_record
 from dataclasses import field as mutable_field
 from itertools import product
+from math import prod
 
 from ci_buildx.bake import variables
 from ci_buildx.bake.attributes import BY_NAME, GROUP_ATTRIBUTES, TargetAttribute
@@ -29,6 +30,9 @@ from ci_buildx.model.record import dataclass
 BLOCKS = {"target": 1, "group": 1, "variable": 1, "function": 1}
 """Types of blocks at the top of a definition, and their numbers of labels."""
 _TYPES: Mapping[str, Mapping[str, TargetAttribute]] = {"target": BY_NAME, "group": GROUP_ATTRIBUTES}
+
+_MOST_TARGETS = 10_000
+"""Maximum number of targets of one matrix, which a definition of a stranger may have."""
 
 
 class _Undefined(Exception):
@@ -182,6 +186,8 @@ class DocumentEvaluator:
             if not one.is_iterable:
                 raise ValueError("matrix values must be a list")
             axes.append([(name, item) for _, item in one.iterate()])
+        if prod(map(len, axes)) > _MOST_TARGETS:
+            raise ValueError(f"matrix must not make more than {_MOST_TARGETS} targets")
         return [dict(reversed(row)) for row in product(*reversed(axes))]
 
     def _read_name(self, block: Block, scope: Scope) -> str:

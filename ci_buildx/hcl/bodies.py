@@ -48,7 +48,11 @@ class NativeBody:
 
 def parse_body(text: str, file: str) -> NativeBody:
     """Parse a document. Raises HclError."""
-    return _parse_body(TokenReader(read_tokens(text, file), newlines=True), TokenKind.END, None)
+    reader = TokenReader(read_tokens(text, file), newlines=True)
+    try:
+        return _parse_body(reader, TokenKind.END, None)
+    except RecursionError:
+        raise reader.refuse_depth() from None
 
 
 def _parse_body(reader: TokenReader, end: TokenKind, opening: SourceRange | None) -> NativeBody:

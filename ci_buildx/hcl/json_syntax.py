@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ci_buildx.hcl.source import HclError, SourceRange
 from ci_buildx.hcl.syntax import Argument, Block, Expression, JsonText, Literal, ObjectConstructor, TupleConstructor
 from ci_buildx.hcl.types.numbers import parse_number
-from ci_buildx.hcl.types.values import FALSE, NULL, TRUE, HclValue, make_number
+from ci_buildx.hcl.types.values import FALSE, NULL, TRUE, HclValue, make_number, replace_surrogates
 
 _SPACES = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
@@ -219,10 +219,9 @@ class _JsonScanner:
     def decode(self, token: str, where: SourceRange) -> str:
         """Return the content of a string. Raises HclError for invalid escapes."""
         try:
-            text: str = json.loads(token)
+            return replace_surrogates(json.loads(token))
         except ValueError:
             raise HclError("Invalid JSON string", "The string has an invalid escape.", where) from None
-        return text
 
     def read_members(self, depth: int) -> Iterator[_Member]:
         """Read the members of an object whose brace was read."""

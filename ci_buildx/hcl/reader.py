@@ -68,12 +68,16 @@ class TokenReader:
             yield
         self._newlines.pop()
 
+    def refuse_depth(self) -> HclError:
+        """Return the error of expressions that are nested too deeply, at the place that was reached."""
+        return HclError("Invalid expression", "Expressions are nested too deeply.", self.peek().where)
+
     @contextmanager
     def descend(self) -> Iterator[None]:
         """Count one level of nesting within the block. Raises HclError at a depth that would exhaust the stack."""
         self._depth += 1
         if self._depth > _DEEPEST:
-            raise HclError("Invalid expression", "Expressions are nested too deeply.", self.peek().where)
+            raise self.refuse_depth()
         yield
         self._depth -= 1
 

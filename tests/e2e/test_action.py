@@ -241,6 +241,7 @@ def test_two_signals_of_githubs_own_runner(
         **checkout.environment("act-home"),
         **{f"INPUT_{key}": value for key, value in given.items()},
         "KUBECONFIG": product_env["KUBECONFIG"],
+        "GITHUB_ACTIONS": "true",
         "GITHUB_REPOSITORY": f"team/{name}",
         "RUNNER_TEMP": str(tmp_path),
     }

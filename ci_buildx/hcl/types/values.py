@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from enum import Enum
 from typing import Any
 
 from ci_buildx.hcl.types.numbers import BigFloat
+
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 class TypeKind(Enum):
@@ -196,7 +199,12 @@ def make_null(of_type: HclType) -> HclValue:
 
 def make_string(text: str) -> HclValue:
     """Return a string, in Unicode's composed form like all of HCL's strings."""
-    return HclValue(STRING, text if text.isascii() else unicodedata.normalize("NFC", text))
+    return HclValue(STRING, text if text.isascii() else unicodedata.normalize("NFC", replace_surrogates(text)))
+
+
+def replace_surrogates(text: str) -> str:
+    """Return the text with U+FFFD for half of a surrogate pair, which no file could hold, as Go's decoders do."""
+    return _SURROGATE.sub("\ufffd", text)
 
 
 def make_number(number: BigFloat) -> HclValue:

@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from ci_buildx.bake import entitlements
+from ci_buildx.bake.definitions import DefinitionContext, DefinitionFile, load_definition
 from ci_buildx.bake.execution import FailureMode, TargetExecution, parse_jobs
 from ci_buildx.bake.inputs import TargetInputs
 from ci_buildx.errors import InputError
+
+CONTEXT = DefinitionContext(builtins={}, given={}, env={}, cwd=Path("/"))
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,18 @@ def test_jobs_are_a_number_or_a_mode(text: str, mode: FailureMode, parallel: int
 def test_other_jobs_are_errors(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         parse_jobs(text)
+
+
+def test_the_definition_of_a_stranger_makes_no_million_targets() -> None:
+    text = 'target "a" {\n matrix = { x = range(0, 1000), y = range(0, 1000) }\n name = "a${x}-${y}"\n}\n'
+    with pytest.raises(InputError, match="matrix must not make more than 10000 targets"):
+        load_definition([DefinitionFile(name="docker-bake.hcl", text=text)], CONTEXT)
+
+
+def test_a_sum_of_ten_thousand_numbers_is_refused() -> None:
+    text = 'target "a" {\n args = { X = ' + "+".join(["1"] * 10_000) + " }\n}\n"
+    with pytest.raises(InputError, match=r"docker-bake\.hcl: .*nested too deeply"):
+        load_definition([DefinitionFile(name="docker-bake.hcl", text=text)], CONTEXT)
 
 
 def test_a_limit_is_not_for_linked_targets_nor_for_deferred_output() -> None:

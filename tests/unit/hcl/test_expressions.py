@@ -132,3 +132,20 @@ def test_no_function_crashes_on_values_of_any_type(name: str) -> None:
             compute(f"{name}({', '.join(values)})")
         except HclError as error:
             assert error.where is not None
+
+
+def test_half_of_a_surrogate_pair_is_replaced() -> None:
+    """No file and no terminal could hold it."""
+    assert compute("jsondecode(given)", given='["\\ud800", "\\ud83d\\ude00"]') == ["\ufffd", "😀"]
+    body = parse_json_body('{"x": "a\\udfff"}', "test.json")
+    argument = body.find_argument("x")
+    assert argument is not None
+    assert evaluate(argument.expression, Scope({}, FUNCTIONS)) == make_string("a\ufffd")
+    assert make_string("b\udc80") == make_string("b\ufffd")
+
+
+@pytest.mark.parametrize("text", ["[" * 5000, "-" * 20_000 + "1", "(" * 3000, '"${' * 2000, "{a=" * 3000, "!" * 5000])
+def test_deep_expressions_are_refused_by_position(text: str) -> None:
+    with pytest.raises(HclError) as refusal:
+        compute(text)
+    assert refusal.value.where is not None
