@@ -125,8 +125,8 @@ def load_definition(files: Sequence[DefinitionFile], context: DefinitionContext)
     except HclError as error:
         raise make_input_error(error) from None
     except RecursionError:
-        names = ", ".join(file.name for file in files)
-        raise InputError("expressions or functions are nested too deeply", source=names, fix="simplify them") from None
+        read = ", ".join(file.name for file in files)
+        raise InputError("expressions or functions are nested too deeply", source=read, fix="simplify them") from None
     targets = [_set_bases(block, target) for block, target in sources]
     groups = list(evaluated.definition.groups)
     for label, names in evaluated.renamed.items():
