@@ -153,8 +153,11 @@ def test_one_registry_that_refuses_is_named_and_no_tag_is_pushed(
     assert run.code == 1, run.stderr
     last = run.stderr.splitlines()[-1]
     host = place.token.address
-    assert last.startswith(f"ERROR: failed to solve: failed to push {host}/e2e/{name}: ")
-    assert last.endswith(f"(no tags were pushed); log in to {host} (docker login) or set DOCKER_AUTH_CONFIG")
+    # The registry is asked while the builder boots; a build that is faster meets the refusal itself.
+    if not last.startswith(f"ERROR: pushing to {host}/e2e/{name} would fail: "):
+        assert last.startswith(f"ERROR: failed to solve: failed to push {host}/e2e/{name}: ")
+        assert "(no tags were pushed); " in last
+    assert last.endswith(f"; log in to {host} (docker login) or set DOCKER_AUTH_CONFIG")
     client = Client(place.basic, place.basic.username, place.basic.password)
     assert client.call("GET", f"/v2/e2e/{name}/manifests/1", Accept=OCI_INDEX).status_code == 404
 
