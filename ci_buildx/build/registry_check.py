@@ -15,9 +15,8 @@ from ci_buildx.errors import KubeBuilderError, RegistryError, SolveError
 from ci_buildx.model import debug
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.reference import ImageReference, parse_reference
-from ci_buildx.registry import access, token_authority
+from ci_buildx.registry import token_authority
 from ci_buildx.registry.advice import NO_MATCH
-from ci_buildx.registry.client import RegistryClient
 from ci_buildx.registry.connection import RequestPatience
 from ci_buildx.registry.credentials import CredentialStore
 from ci_buildx.registry.pace import TransferPace
@@ -37,11 +36,20 @@ def find_refusal(site: BuildRun, builder: Builder, store: CredentialStore) -> Re
     if is_true(site.env.get(token_authority.SWITCH, "")):
         return None
     build = site.settings.build
+    pushed, based = list_pushed(build), find_base_images(build)
+    if not pushed and not based:
+        return None
     push = find_push(build)
     insecure = {one.domain for one in push.references} if push is not None and push.insecure else set()
     try:
         trust = make_builder_trust(site, builder, insecure)
-        pushed, read = _drop_local(list_pushed(build)), _drop_local(list_read(build, trust))
+        pushed, read = _drop_local(pushed), _drop_local(list_read(build, trust))
+        if not pushed and not read:
+            return None
+        # Imported here: most builds ask nothing, or are over before.
+        from ci_buildx.registry import access
+        from ci_buildx.registry.client import RegistryClient
+
         with RegistryClient(store, trust=trust, patience=make_patience()) as client:
             refusal = access.find_refusal(client, store, pushed, read)
     except KubeBuilderError as error:
@@ -103,6 +111,9 @@ def explain_platform(site: BuildRun, builder: Builder, store: CredentialStore, f
     image = next(_parse_references([found[1]]), None) if found else None
     if image is None:
         return failure
+    from ci_buildx.registry import access
+    from ci_buildx.registry.client import RegistryClient
+
     available: tuple[str, ...] = ()
     with (
         suppress(KubeBuilderError),
