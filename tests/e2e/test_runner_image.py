@@ -32,7 +32,7 @@ ENV PYTHONPATH=/checkout
 RUN kube-builder version > /version && kube-builder build --help > /help && command -v kube-builder > /where
 RUN ! kube-builder gitlab 2> /error
 RUN find /checkout > /files
-RUN git --version > /git && python3 -c 'import platform; print(platform.machine())' > /machine
+RUN git --version > /git && uname -m > /machine
 FROM busybox
 COPY --from=inside /version /where /error /files /git /machine /
 """

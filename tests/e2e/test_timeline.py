@@ -45,7 +45,7 @@ def test_bars_are_the_vertexes_times(product: Product, context: Path, reference:
         assert len(shifts) >= 3
         assert max(shifts) - min(shifts) < 2 * KNOWN_TO
     assert [row.partition("\n")[0].split()[0] for row in told["kube-builder"]] == [
-        *("planning", "creating", "booting", "merging", "removing")
+        *("creating", "planning", "booting", "merging", "removing")
     ]
     critical = {section for section, found in told.items() if any("on the critical path" in row for row in found)}
     assert "kube-builder" in critical
