@@ -69,7 +69,7 @@ def test_commits_of_a_repository_are_built_in_one_pod_that_is_ready(
         other, why, moved = build(3)
         assert (other != pod, moved != cache) == (True, True)
         # The Job makes another in its place, which may be ready already.
-        assert why.endswith(f" by the sticky key 'app' (first choice, 0 other builds); skipped: {pod} is terminating")
+        assert f" by the sticky key 'app' (first choice, 0 other builds); skipped: {pod} is terminating" in why
     finally:
         kube.patch(path, {"metadata": {"finalizers": None}})
 
