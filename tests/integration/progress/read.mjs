@@ -12,8 +12,8 @@ for (const text of JSON.parse(readFileSync(0, 'utf8'))) {
   try {
     await mermaid.parse(text)
     const { db } = await mermaid.mermaidAPI.getDiagramFromText(text)
-    const tasks = db.getTasks().map(({ section, task, crit, done, startTime, endTime }) => {
-      return { section, name: task.trim(), crit: !!crit, done: !!done, begin: +startTime, end: +endTime }
+    const tasks = db.getTasks().map(({ section, task, active, crit, done, startTime, endTime }) => {
+      return { section, name: task.trim(), active: !!active, crit: !!crit, done: !!done, begin: +startTime, end: +endTime }
     })
     found.push({ title: db.getDiagramTitle(), sections: db.getSections(), tasks })
   } catch (error) {

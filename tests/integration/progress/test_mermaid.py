@@ -41,12 +41,13 @@ def understood(charts: list[str], modules: Path) -> list[dict[str, Any]]:
 
 
 def test_a_build_on_two_nodes_is_read_as_it_is(modules: Path) -> None:
-    """Sections are nodes, a task is a step; what came from the cache is done, what the end waited for critical."""
+    """Sections are nodes, a task is a step; what came from the cache is done, what the end waited for active."""
     (chart,) = understood([render_gantt(two_nodes(), title="registry.example/app:1")], modules)
     assert "error" not in chart
     assert chart["sections"] == ["kube-builder", "linux/amd64", "linux/arm64"]
     assert {task["section"] for task in chart["tasks"]} == set(chart["sections"])
-    assert any(task["crit"] for task in chart["tasks"])
+    assert any(task["active"] for task in chart["tasks"])
+    assert not any(task["crit"] for task in chart["tasks"])
     cached = [task for task in chart["tasks"] if task["done"]]
     assert cached
     assert all("(cached)" in task["name"] for task in cached)
