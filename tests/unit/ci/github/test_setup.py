@@ -192,7 +192,7 @@ def test_the_entitlements_are_setup_buildxs(
     assert kept.settings.builder.buildkitd_flags == flags
 
 
-@pytest.mark.parametrize("name", sorted(setup.KNOWN.keys() - {"python"}))
+@pytest.mark.parametrize("name", sorted(setup.KNOWN.keys() - {"python", "bundle"}))
 def test_no_default_of_the_setups_inputs_hides_a_variable(name: str, tmp_path: Path) -> None:
     """With what the runner hands over for an input that is not given: the default that setup/action.yml declares."""
     declared = yaml.safe_load((ROOT / "setup" / "action.yml").read_text())["inputs"]
