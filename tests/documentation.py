@@ -194,7 +194,7 @@ _JUDGES: dict[str, Any] = {
     "hcl": _parsed_by(f"{_HERE}: bake's own parser reads it"),
     "json": _parsed_by(f"{_EXAMPLES}: it is JSON"),
     "toml": _parsed_by(f"{_EXAMPLES}: it is TOML"),
-    "groovy": _parsed_by(f"{_HERE}: the shell steps of Jenkins are commands of ours"),
+    "groovy": _parsed_by(f"{_HERE}: the shell steps of a Jenkinsfile run kube-builder commands"),
     "dockerfile": _parsed_by(f"{_HERE}: each line is an instruction"),
     "text": _left_for("output or a drawing, not code"),
     "": _left_for("output or a drawing, not code"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from ci_buildx.bake.execution import FailureMode, TargetExecution
 from ci_buildx.bake.jobs import TargetJob
 from ci_buildx.build import run as build_run
-from ci_buildx.build.build_run import BOOTING, BuildRun, choose_wording, collect_secrets, hide_in, record_build
+from ci_buildx.build.build_run import BOOTING, BuildRun, collect_secrets, hide_in, record_build
 from ci_buildx.build.builder_scope import open_builder
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
@@ -25,8 +25,6 @@ from ci_buildx.errors import InputError, KubeBuilderError, Stopped
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, field, replace
-from ci_buildx.model.secret import mention
-from ci_buildx.progress import display
 from ci_buildx.registry import credentials
 from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import SignalHandler, start_thread
@@ -96,20 +94,11 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     store = credentials.load_credentials(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     start_thread(lambda: build_run.import_early(tunnelled))
-    for text in hidden:
-        mention(text)
     identity = session.identity
     if identity is None and not settings.builder_name:
         identity = origin.make_job_identity(settings.build.context, env)
-    wording = choose_wording(settings.surface)
-    shown = display.open_display(
-        settings.build.progress, session.display_stream, env=env, hidden=hidden, wording=wording
-    )
-    for job in jobs:
-        for name in job.settings.build.empty_secrets:
-            shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
-    for text in dict.fromkeys(text for job in jobs for text in job.settings.build.withheld_tokens):
-        shown.warn(text)
+    builds = [job.settings.build for job in jobs]
+    shown = build_run.open_masked_display(settings, session.display_stream, builds, env=env, hidden=hidden)
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
             if tunnelled:

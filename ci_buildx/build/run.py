@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -107,15 +107,7 @@ def _run_with_files(
     store = credentials.load_credentials(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     threading.Thread(target=import_early, args=(tunnelled,), daemon=True).start()
-    for text in hidden:
-        mention(text)
-    shown = display.open_display(
-        settings.build.progress, display_stream, env=env, hidden=hidden, wording=choose_wording(settings.surface)
-    )
-    for name in settings.build.empty_secrets:
-        shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
-    for text in settings.build.withheld_tokens:
-        shown.warn(text)
+    shown = open_masked_display(settings, display_stream, (settings.build,), env=env, hidden=hidden)
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
             if tunnelled:
@@ -152,6 +144,28 @@ def _run_with_files(
     with suppress(KubeBuilderError):  # Only the time of clean-up is new, so a failure loses little.
         write_result_files(result, metadata_file=settings.build.metadata_file, iidfile=None)
     return result
+
+
+def open_masked_display(
+    settings: Settings,
+    stream: TextIO,
+    builds: Sequence[BuildSettings],
+    *,
+    env: Mapping[str, str],
+    hidden: tuple[str, ...],
+) -> display.BuildDisplay:
+    """Open the display that ``builds`` share, without the texts that are ``hidden``, and show the builds' warnings."""
+    for text in hidden:
+        mention(text)
+    shown = display.open_display(
+        settings.build.progress, stream, env=env, hidden=hidden, wording=choose_wording(settings.surface)
+    )
+    for build in builds:
+        for name in build.empty_secrets:
+            shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
+    for text in dict.fromkeys(text for build in builds for text in build.withheld_tokens):
+        shown.warn(text)
+    return shown
 
 
 def _deliver_all(result: BuildResult, wanted: BuildSettings, deliver: Deliver) -> KubeBuilderError | None:

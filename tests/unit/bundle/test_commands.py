@@ -1,4 +1,4 @@
-"""docs/reference/commands.md says what the parsers say."""
+"""docs/reference/commands.md agrees with the parsers."""
 
 from pathlib import Path
 

@@ -154,7 +154,7 @@ def test_nothing_else_reads_documents() -> None:
     own = {
         "documents.py": ["loads", "loads"],
         "exchange.py": ["loads"],
-        # HCL imports nothing of ours. Both make errors of their own kind of what the library raises.
+        # The hcl package imports no other package of ours. Both modules convert the errors of the library.
         "json_syntax.py": ["loads"],
         "json_values.py": ["loads"],
         "preview.py": ["loads"],
