@@ -13,6 +13,7 @@ LOOK_ON = {
     "conftest.py": "gives the administrator's client and makes the accounts",
     "e2e/test_gitlab_runner.py": "takes the cluster's address and authority, and removes the user",
     "e2e/test_oidc.py": "takes the cluster's address and authority, and removes the user",
+    "parity/test_imagetools.py": "buildx creates a builder that it never starts, kube-builder gets no cluster",
     "integration/bench/test_smoke.py": "the bench makes accounts of its own, for buildx, too",
 }
 

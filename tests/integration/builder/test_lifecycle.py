@@ -70,15 +70,18 @@ def test_provisioning_twice_is_the_same_as_once(kube: KubeClient, yard: Yard) ->
     assert len(kube.list(first.location.jobs_path)["items"]) == 1
 
 
-def found_again(builder: Builder) -> Builder:
-    """As whoever did not make it sees it: without the nonce of the run."""
-    return replace(builder, location=replace(builder.location, nonce=""))
+def found_again(yard: Yard, builder: Builder) -> Builder:
+    """As whoever did not make it sees it: without the nonce of the run, with a reference to its Secret."""
+    path = f"{builder.location.make_core_path('secrets')}/{builder.location.make_object_name('keys')}"
+    secret = yard.job_kube.get(path)["metadata"]
+    owner = {"apiVersion": "v1", "kind": "Secret", "name": secret["name"], "uid": secret["uid"]}
+    return replace(builder, location=replace(builder.location, nonce=""), owner=owner)
 
 
 def test_a_kept_builder_is_found_by_its_name(kube: KubeClient, yard: Yard) -> None:
     builder = yard.provision((AMD64, platform.parse_platform("linux/riscv64")))
     loaded = records.load_builder(yard.job_kube, records.find_builder(yard.job_kube, builder.name))
-    assert loaded == found_again(builder)
+    assert loaded == found_again(yard, builder)
     assert loaded.plan.nodes[0].emulated == (platform.parse_platform("linux/riscv64"),)
 
 
@@ -86,10 +89,10 @@ def test_a_kept_builder_is_found_in_the_namespace_that_is_named(kube: KubeClient
     inside, own = yard.provision(namespace=yard.namespace()), yard.provision()
     assert records.load_builder(
         yard.job_kube, records.find_builder(yard.job_kube, inside.name, inside.namespace)
-    ) == found_again(inside)
+    ) == found_again(yard, inside)
     assert records.load_builder(
         yard.job_kube, records.find_builder(yard.job_kube, own.name, inside.namespace)
-    ) == found_again(own)
+    ) == found_again(yard, own)
     looked = f"found neither as a namespace nor in namespace '{own.namespace}'"
     with pytest.raises(InputError, match=f"builder '{inside.name}' not found; check the name: {looked}"):
         find.find_job_builder(yard.job_kube, inside.name, own.namespace)
