@@ -7,10 +7,11 @@ import secrets
 import shutil
 import sys
 import tempfile
+import tomllib
 import venv
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci_buildx.kube import config
@@ -60,6 +61,10 @@ class Ground:
             shutil.copytree(PROJECT / "examples" / "hello", target)
         return target
 
+    def use_checkout(self, checkout: Path) -> Ground:
+        """Return the same environment with kube-builder of another checkout as the product."""
+        return replace(self, product=_install(self.folder / "installed-before", checkout))
+
 
 @contextmanager
 def prepared(cluster: layout.Cluster) -> Iterator[Ground]:
@@ -97,7 +102,7 @@ def _environment(cluster: layout.Cluster, folder: Path) -> dict[str, str]:
     return {**inherited, **environment.variables(cluster), "DOCKER_CONFIG": str(docker)}
 
 
-def _install(folder: Path) -> Path:
+def _install(folder: Path, checkout: Path = PROJECT) -> Path:
     """Install the product in a virtual environment where Python finds it by path, as after `pip install`.
 
     The developers' environment finds it by an import hook of setuptools that users do not have and that costs start-up
@@ -107,8 +112,10 @@ def _install(folder: Path) -> Path:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     packages = next(path for path in sys.path if path.endswith("site-packages"))
     paths = folder / "lib" / version / "site-packages" / "bench.pth"
-    paths.write_text(f"{PROJECT}\n{packages}\n")
+    paths.write_text(f"{checkout}\n{packages}\n")
     program = folder / "bin" / "kube-builder"
-    program.write_text(f"#!{folder}/bin/python\nfrom ci_buildx.launch import run\nrun()\n")
+    described = tomllib.loads((checkout / "pyproject.toml").read_text())
+    module, _, function = described["project"]["scripts"]["kube-builder"].partition(":")
+    program.write_text(f"#!{folder}/bin/python\nimport sys\nfrom {module} import {function}\nsys.exit({function}())\n")
     program.chmod(0o755)
     return program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bench.arena import Arena
-from bench.lines import action, boot, cached, cluster, cold, memory, native, upload, whole
+from bench.lines import action, before, boot, cached, cluster, cold, memory, native, upload, whole
 from bench.series import Comparison
 
 Line = Callable[[Arena], Iterator[Comparison]]
@@ -19,5 +19,6 @@ LINES: dict[str, Line] = {
     "native": native.compare,
     "action": action.compare,
     "cold": cold.compare,
+    "before": before.compare,
     "cluster": cluster.compare,
 }
