@@ -59,12 +59,19 @@ class Peer:
         return self.call("rm", "--force", builder)
 
     @contextmanager
-    def builder(self, architectures: Sequence[str] = (ARCHITECTURE,)) -> Iterator[str]:
-        """Provide a running builder; yield its name. Its first build has pulled the base image."""
+    def builder(
+        self, architectures: Sequence[str] = (ARCHITECTURE,), *, created: list[Run] | None = None
+    ) -> Iterator[str]:
+        """Provide a running builder; yield its name. Its first build has pulled the base image.
+
+        The commands that created it are added to ``created``.
+        """
         name = f"up-{secrets.token_hex(3)}"
         try:
             for place, architecture in enumerate(architectures):
-                self.create(name, architecture, append=place > 0)
+                run = self.create(name, architecture, append=place > 0)
+                if created is not None:
+                    created.append(run)
             platforms = ",".join(f"linux/{architecture}" for architecture in architectures)
             context = self.ground.example("kept")
             self.build(name, context, "--platform", platforms, "--push", "--tag", self.ground.reference("kept"))

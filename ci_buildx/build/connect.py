@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ci_buildx.build.build_run import BOOTING, BuildRun
 from ci_buildx.build.dialer import PodDialer
@@ -29,6 +29,9 @@ from ci_buildx.runtime.signals import run_all, start_thread
 from ci_buildx.settings.values import TransportChoice
 from ci_buildx.transport import race as transport_race
 from ci_buildx.transport.race import TransportWinner
+
+if TYPE_CHECKING:
+    from ci_buildx.build.boot_notes import BootNotes
 
 T = TypeVar("T")
 
@@ -98,14 +101,28 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
             timeout = site.settings.builder.timeout if builder.timeout is None else builder.timeout
             deadline = time.monotonic() + timeout
             fresh = not site.settings.builder_name
+            notes = _make_notes(phase) if fresh else None
+            explain = phase.add_output if notes is None else notes.explain
             boot = undo.enter_context(
-                Boot(site.kube, builder, deadline=deadline, explain=phase.add_output, stop=site.stop, fresh=fresh)
+                Boot(site.kube, builder, deadline=deadline, explain=explain, stop=site.stop, fresh=fresh)
             )
             chooser = PodChooser(site, builder, boot, phase)
             undo.callback(chooser.close)
-            connector = _NodeConnector(site=site, builder=builder, boot=boot, phase=phase, chooser=chooser, undo=undo)
-            connections = connector.reach_all()
+            connector = _NodeConnector(
+                site=site, builder=builder, boot=boot, phase=phase, chooser=chooser, undo=undo, notes=notes
+            )
+            try:
+                connections = connector.reach_all()
+            finally:
+                if notes is not None:
+                    notes.close()
         yield boot, connections
+
+
+def _make_notes(phase: DisplayPhase) -> BootNotes:
+    from ci_buildx.build.boot_notes import BootNotes
+
+    return BootNotes(phase.add_output)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +135,7 @@ class _NodeConnector:
     phase: DisplayPhase
     chooser: PodChooser
     undo: ExitStack
+    notes: BootNotes | None
 
     def reach_all(self) -> list[NodeConnection]:
         nodes = self.builder.plan.nodes
@@ -162,6 +180,8 @@ class _NodeConnector:
         pod, connection = self.connect(node)
         winner = connection.winner
         self.boot.record_answer(pod.name)
+        if self.notes is not None:
+            self.notes.settle(f"pod {pod.name}")
         self.remember(node, pod, winner.name)
         seconds = time.monotonic() - start
         self.phase.add_output(f"pod {pod.name} on node {pod.host} answered over {winner.name} after {seconds:.1f} s")
