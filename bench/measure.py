@@ -19,10 +19,12 @@ class Run:
     """One finished run.
 
     ``seconds`` is wall time; ``cpu`` is processor time in seconds and ``peak`` resident memory in MB (1e6 bytes), both
-    of the process itself, without processes in the cluster.
+    of the process itself, without processes in the cluster. ``first`` is the time to its first output in seconds, with
+    a precision of 5 ms; 0 if there was none before the end.
     """
 
     seconds: float
+    first: float = 0.0
     cpu: float = 0.0
     peak: float = 0.0
     output: str = ""
@@ -52,7 +54,9 @@ def run(argv: Sequence[str], *, env: Mapping[str, str], cwd: Path | None = None,
     if account.get("status") != 0:
         how = f"outlasted {timeout:.0f} s" if account.get("timed_out") else f"exited with {account.get('status')}"
         raise CommandFailed(f"{' '.join(argv)} {how}:\n{text[-4000:]}")
-    return Run(seconds=account["seconds"], cpu=account["cpu"], peak=account["peak"], output=text)
+    return Run(
+        seconds=account["seconds"], first=account["first"], cpu=account["cpu"], peak=account["peak"], output=text
+    )
 
 
 def _read(account: bytes) -> dict[str, float]:
