@@ -134,16 +134,16 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     files = read_files(request, from_env, shared, around)
     if not files:
         bake_request.refuse_nothing()
-    loaded = bake_request.load_files(files, request, env=around.env, cwd=around.cwd)
+    loaded = bake_request.load_files(files, request, env=around.env, cwd=around.cwd, readable=allowed.read)
     if listed:
         from ci_buildx.bake.listing import show_list
 
-        around.stdout.write(show_list(loaded, listed))
+        around.stdout.write(show_list(loaded, listed, hidden=around.list_secrets()))
         return 0
     resolved = bake_request.select_targets(loaded, request, around.env)
     bake_request.check_files(resolved, around.env, around.cwd)
     if printed:
-        around.stdout.write(bake_request.print_targets(resolved, request.remote))
+        around.stdout.write(bake_request.print_targets(resolved, request.remote, hidden=around.list_secrets()))
         return 0
     inputs = grant_inputs(resolved, request, allowed, shared, around)
     call = parse_call("check" if answers.switch("check") else answers.read_text("call"), source="--call")
@@ -153,7 +153,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         execution=execution,
         call=call,
         metadata_file=around.cwd / metadata if metadata else None,
-        definition=bake_request.describe_targets(resolved, request.remote),
+        definition=bake_request.describe_targets(resolved, request.remote, hidden=around.list_secrets()),
     )
     return build_targets(order, shared, around)
 
@@ -191,7 +191,7 @@ def grant_inputs(
     interactive = stdin is not None and stdin.isatty() and around.stderr.isatty()
     if shared.values.get("progress") != ProgressMode.RAWJSON:
         text = entitlements.describe_request(wanted, around.argv[1:], interactive=interactive, hint=not request.remote)
-        around.stderr.write(text)
+        around.stderr.write(around.mask(text))
         if interactive and stdin is not None:
             around.stderr.write("Do you want to grant requested privileges and continue? [y/N] ")
             around.stderr.flush()
