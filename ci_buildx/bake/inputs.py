@@ -14,6 +14,8 @@ from ci_buildx.model.record import dataclass, field
 from ci_buildx.settings.contexts import DOCKERFILE, is_git_by_ssh, is_remote, split_layout
 from ci_buildx.settings.raw_values import Value
 
+MOST_BUILT = 1000
+"""Maximum number of targets of one command: each has a thread of its own, and a definition may have any number."""
 _LAYOUT = "oci-layout://"
 _IMAGE = "docker-image://"
 _URLS = ("http://", "https://")

@@ -12,6 +12,7 @@ from ci_buildx.bake.variables import ListedVariable
 from ci_buildx.errors import InputError
 from ci_buildx.hcl.types.json_values import dump_json
 from ci_buildx.model import masker
+from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.step import drop_controls, escape_controls
 
@@ -65,7 +66,7 @@ def show_list(loaded: LoadedDefinition, text: str, *, hidden: Sequence[str] = ()
 
 def _mask_variable(variable: ListedVariable) -> ListedVariable:
     """Return a variable without a secret: its value may come from the environment."""
-    return replace(variable, value=masker.MASK) if variable.value and masker.is_secret_name(variable.name) else variable
+    return replace(variable, value=MASK) if variable.value and masker.is_secret_name(variable.name) else variable
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:

@@ -24,6 +24,7 @@ from ci_buildx.bake.targets import DEFAULT, BakeTarget
 from ci_buildx.errors import InputError
 from ci_buildx.hcl.types.json_values import dump_json
 from ci_buildx.model import masker
+from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.progress.step import escape_controls
 from ci_buildx.settings.calls import parse_call
@@ -235,7 +236,7 @@ def _mask_fields(target: dict[str, Any]) -> dict[str, Any]:
     for name in _NAMED:
         if name in shown:
             found = shown[name].items()
-            shown[name] = {key: masker.MASK if masker.is_secret_name(key) else text for key, text in found}
+            shown[name] = {key: MASK if masker.is_secret_name(key) else text for key, text in found}
     for name in ("cache-from", "cache-to", "output"):
         if name in shown:
             shown[name] = [_mask_entry(one) for one in shown[name]]
@@ -243,7 +244,7 @@ def _mask_fields(target: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mask_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: masker.MASK if masker.is_secret_attribute(key) else text for key, text in entry.items()}
+    return {key: MASK if masker.is_secret_attribute(key) else text for key, text in entry.items()}
 
 
 def print_targets(resolved: ResolvedTargets, remote: str, *, hidden: Sequence[str] = ()) -> str:

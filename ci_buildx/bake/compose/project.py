@@ -37,6 +37,8 @@ class ComposeFiles:
     def read(self, name: str, *, source: str, required: bool = True) -> str | None:
         """Return a file's text, None if it is missing and not ``required``. Raises InputError."""
         path = refuse_escape(self.cwd / name, source=source, env=self.env)
+        if not (required or path.exists()):
+            return None
         if not is_granted(path, self.readable, self.cwd):
             # Its lines could become build arguments.
             fix = f"add {shlex.quote(f'{FLAG}=fs.read={name}')} if that is intended"

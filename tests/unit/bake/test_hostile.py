@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
+from ci_buildx.bake import limits
 from ci_buildx.bake.definitions import DefinitionFile
 from ci_buildx.bake.entitlements import (
     describe_request,
@@ -15,10 +17,11 @@ from ci_buildx.bake.entitlements import (
     make_request,
     parse_entitlements,
 )
-from ci_buildx.bake.inputs import make_inputs
+from ci_buildx.bake.inputs import MOST_BUILT, make_inputs
 from ci_buildx.bake.request import BakeRequest, load_files, select_targets
 from ci_buildx.errors import InputError
 from tests.unit.bake.test_command import Bake, bake
+from tests.unit.memory_cluster import MemoryCluster
 
 __all__ = ["bake"]
 
@@ -187,3 +190,116 @@ def test_a_compose_file_reads_nothing_outside_of_the_working_directory(bake: Bak
         run = bake("", "-f", "compose.yaml", "--print")
         assert run.code == 2
         assert "is outside of the working directory" in run.stderr
+
+
+def chain(first: str, step: str, *, kind: str = "{name} = {value}") -> str:
+    """Forty values, each made of the one before."""
+    lines = [kind.format(name="a0", value=first)]
+    lines += [kind.format(name=f"a{at}", value=step.replace("A", f"a{at - 1}")) for at in range(1, 40)]
+    return "\n".join(lines) + "\n"
+
+
+VARIABLE = 'variable "{name}" {{ default = {value} }}'
+TEN = 'join("", [for i in range(1000): "aaaaaaaaaa"])'
+TARGET = 'target "default" {}\n'
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        'x = regex_replace("' + "a" * 40 + '!", "(a+)+$", "")',
+        f'x = length(regexall("(a*)*b", {TEN}))',
+        "x = [for a in range(1000): [for b in range(1000): [for c in range(1000): a if false]]]",
+        'x = "' + "%{for a in range(1000)}" * 5 + "a" + "%{endfor}" * 5 + '"',
+        "x = length(setproduct(range(1000), range(1000), range(100)))",
+        "x = length(distinct(flatten([for a in range(100): [for b in range(1000): a * b]])))",
+        f'x = replace(replace({TEN}, "a", {TEN}), "a", {TEN})',
+        'x = [for i in range(1000): [for j in range(1000): format("%10000d", i + j)]]',
+        chain('"0123456789"', '"${A}${A}"'),
+        chain("[1]", "[A, A]", kind=VARIABLE),
+        chain('{ a = "b" }', "{ a = A, b = A }", kind=VARIABLE),
+        'function "f0" {\n params = [x]\n result = "${x}${x}"\n}\n'
+        + "".join(
+            f'function "f{at}" {{\n params = [x]\n result = "${{f{at - 1}(x)}}${{f{at - 1}(x)}}"\n}}\n'
+            for at in range(1, 40)
+        )
+        + 'x = f39("a")',
+    ],
+)
+def test_a_bomb_ends_within_bounds(definition: str, bake: Bake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.2)
+    monkeypatch.setattr(limits, "MEMORY", 256 << 20)
+    run = bake(f"{TARGET}{definition}\n", "--list", "variables")
+    assert run.code == 2, run.stderr
+    assert re.search(r"docker-bake\.hcl: the definition takes more than 0\.2 seconds|than 256 MiB", run.stderr)
+    # The process is as it was.
+    assert bake(TARGET, "--list", "targets").code == 0
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        chain("1e1000", "A * A"),
+        chain("1e-1000", "A * A"),
+        chain("1e1000", "multiply(A, A)"),
+        'x = parseint(join("", [for i in range(1000): "99999999"]), 10)',
+        'variable "x" { default = "${1e9999}" }',
+        'x = jsondecode("1e9999")',
+    ],
+)
+def test_numbers_have_bounds(definition: str, bake: Bake) -> None:
+    """Each is beyond MOST_BITS."""
+    run = bake(f"{TARGET}{definition}\n", "--list", "variables")
+    assert run.code == 2, run.stderr
+    assert "too large" in run.stderr or "Failed to recognize the value of this number" in run.stderr
+
+
+def test_large_numbers_within_the_bounds_are_printed(bake: Bake) -> None:
+    run = bake('variable "x" { default = "${1e1500}${1e-1500}" }', "--list", "type=variables,format=json")
+    assert run.code == 0, run.stderr
+    assert len(json.loads(run.stdout)[0]["value"]) > 3000
+
+
+def link(count: int, attribute: str) -> str:
+    """Targets that each name the next one twice."""
+    lines = [f'target "t{at}" {{\n {attribute.replace("NEXT", f"t{at + 1}")}\n}}\n' for at in range(count)]
+    return "".join(lines) + f'target "t{count}" {{}}\n'
+
+
+def test_links_that_double_are_followed_once(bake: Bake) -> None:
+    run = bake(link(40, 'contexts = { a = "target:NEXT", b = "target:NEXT" }'), "--print", "t0")
+    assert run.code == 0, run.stderr
+    assert len(json.loads(run.stdout)["target"]) == 41
+
+
+def test_groups_that_double_end_within_bounds(bake: Bake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SECONDS", 0.2)
+    monkeypatch.setattr(limits, "MEMORY", 256 << 20)
+    pairs = [(name, at) for at in range(60) for name in "ab"]
+    groups = "".join(f'group "{name}{at}" {{ targets = ["a{at + 1}", "b{at + 1}"] }}\n' for name, at in pairs)
+    run = bake(groups + 'target "a60" {}\ntarget "b60" {}\n', "--print", "a0")
+    assert run.code == 2
+    assert "takes more than" in run.stderr
+
+
+@pytest.mark.parametrize("attribute", ['contexts = { a = "target:NEXT" }', 'inherits = ["NEXT"]'])
+def test_chains_without_end_are_an_error(attribute: str, bake: Bake) -> None:
+    run = bake(link(1200, attribute), "--print", "t0")
+    assert run.code == 2
+    assert "nested too deeply" in run.stderr
+
+
+def test_a_command_has_a_bound_on_its_targets(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    matrix = "matrix = { x = range(0, 40), y = range(0, 40) }"
+    run = bake(f'target "default" {{\n {matrix}\n name = "t${{x}}-${{y}}"\n}}\n')
+    assert run.code == 2
+    assert f"1600 targets are requested, more than {MOST_BUILT}; name fewer targets" in run.stderr
+    assert memory_cluster.asked == []
+
+
+def test_the_description_above_an_answer_commands_no_terminal(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    memory_cluster.script.call = lambda _: {"result.json": "{}", "result.txt": "said\n"}
+    definition = 'target "default" { description = "::error::a\\u001b]52;c;x\\u0007\\n::error::b" }\n'
+    run = bake(definition, "--call", "outline")
+    assert run.code == 0, run.stderr
+    assert run.stdout.startswith("default\n: :error::a ::error::b\n")
