@@ -20,10 +20,8 @@ from ci_buildx.bake.entitlements import (
 from ci_buildx.bake.inputs import MOST_BUILT, make_inputs
 from ci_buildx.bake.request import BakeRequest, load_files, select_targets
 from ci_buildx.errors import InputError
-from tests.unit.bake.test_command import Bake, bake
+from tests.unit.bake.conftest import Bake
 from tests.unit.memory_cluster import MemoryCluster
-
-__all__ = ["bake"]
 
 SECRET = "hunter2hunter2"
 
