@@ -11,6 +11,8 @@ from ci_buildx.build.result import write_file
 from ci_buildx.buildkit.exporters import is_true
 from ci_buildx.hcl.types.json_values import dump_json
 from ci_buildx.model.documents import parse_json
+from ci_buildx.progress.ci_logs import defuse_commands
+from ci_buildx.progress.step import drop_controls, escape_controls
 from ci_buildx.settings.calls import CHECK, LINT
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ def format_answers(jobs: Sequence[TargetJob], results: Mapping[str, BuildResult]
     parts = []
     for job in sorted(jobs, key=lambda one: one.name):
         if job.settings.build.call and job.name in results:
-            head = f"{job.name}\n{job.description}\n" if job.description else f"{job.name}\n"
+            said = defuse_commands(" ".join(drop_controls(job.description).splitlines()))
+            head = f"{job.name}\n{said}\n" if said else f"{job.name}\n"
             parts.append(f"{head}\n{results[job.name].answer}")
     return "\n".join(parts)
 
@@ -63,4 +66,5 @@ def format_answers_json(
             method = CHECK if call.method == LINT else call.method
             targets[name][method] = parse_json(results[name].answer)
     groups = {"group": definition["group"]} if "group" in definition else {}
-    return dump_json({**groups, "target": targets}, indent=2) + "\n"
+    text = dump_json({**groups, "target": targets}, indent=2)
+    return "\n".join(map(escape_controls, text.split("\n"))) + "\n"

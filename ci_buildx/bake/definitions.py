@@ -53,12 +53,16 @@ class DefinitionFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionContext:
-    """What definitions are read with: ``builtins`` are variables of bake itself, ``given`` those of ``--var``."""
+    """What definitions are read with: ``builtins`` are variables of bake itself, ``given`` those of ``--var``.
+
+    ``readable`` are paths outside of ``cwd`` that compose files may read.
+    """
 
     builtins: Mapping[str, str]
     given: Mapping[str, str]
     env: Mapping[str, str]
     cwd: Path
+    readable: Sequence[str] = ()
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -150,7 +154,7 @@ class _SortedFiles:
 
     def __init__(self, context: DefinitionContext) -> None:
         self._context = context
-        self._access = ComposeFiles(cwd=context.cwd, env=context.env)
+        self._access = ComposeFiles(cwd=context.cwd, env=context.env, readable=context.readable)
         self.compose: list[tuple[str, str]] = []
         self.bodies: list[Body] = []
 

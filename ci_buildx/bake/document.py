@@ -6,6 +6,7 @@ another target alone if only that is needed; what depends on itself is an error.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass as mutable_record
 from dataclasses import field as mutable_field
@@ -154,8 +155,8 @@ class DocumentEvaluator:
             except ValueError as error:
                 raise HclError("Invalid name", str(error), where) from None
             names = [one.name for one in instances]
-            for name in names:
-                if names.count(name) > 1:
+            for name, count in Counter(names).items():
+                if count > 1:
                     raise HclError("Invalid name", f'duplicate name "{name}"', where)
                 named.setdefault(block.type, {}).setdefault(name, []).append(block)
             renamed.setdefault((block.type, block.labels[0]), []).extend(names)

@@ -7,6 +7,7 @@ texts are those of docker buildx 0.38.2 (``bake/entitlements.go``).
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +67,8 @@ class PrivilegeRequest:
 
     @property
     def all_flags(self) -> str:
-        """All flags as one text."""
-        return " ".join(f"{FLAG}={flag}" for flag in (*self.flags, *self.file_flags))
+        """All flags as one text, which a shell splits into these flags."""
+        return shlex.join(f"{FLAG}={flag}" for flag in (*self.flags, *self.file_flags))
 
 
 def parse_entitlements(texts: Iterable[str]) -> Entitlements:
@@ -126,10 +127,17 @@ def find_missing(targets: Iterable[TargetInputs], granted: Entitlements, cwd: Pa
         if target.deletes and LOCAL_DELETE not in granted.kinds:
             kinds[LOCAL_DELETE] = None
         read |= dict.fromkeys(target.read_paths)
+        # A build takes an existing folder for one, whatever it looks like.
+        read |= dict.fromkeys(path for path in target.url_paths if os.path.isdir(cwd / path))  # noqa: PTH112
         write |= dict.fromkeys(target.written_paths)
     return Entitlements(
         kinds=tuple(kinds), read=_find_outside(granted.read, read, cwd), write=_find_outside(granted.write, write, cwd)
     )
+
+
+def is_granted(path: Path, granted: Sequence[str], cwd: Path) -> bool:
+    """Return whether a path is in the working directory or below a granted one, links resolved. Raises InputError."""
+    return not _find_outside((*granted, str(cwd)), [str(path)], cwd)
 
 
 def _find_outside(granted: Sequence[str], paths: Iterable[str], cwd: Path) -> tuple[str, ...]:
@@ -164,7 +172,7 @@ def resolve_existing(text: str, cwd: Path) -> Path:
 def make_request(missing: Entitlements, cwd: Path) -> PrivilegeRequest:
     """Return what is missing, as lines and flags."""
     plain = tuple(kind for kind in missing.kinds if kind != _SSH)
-    names = {kind: _MESSAGES.get(kind) or f"Access to device {kind.partition('=')[2]}" for kind in plain}
+    names = {kind: _MESSAGES.get(kind) or f"Access to device {_show(kind.partition('=')[2])}" for kind in plain}
     lines = tuple(f" - {text}" for text in names.values())
     both = sorted(set(missing.read) & set(missing.write))
     file_lines = [f" - {_MESSAGES[_SSH]}"] if _SSH in missing.kinds else []
@@ -176,9 +184,14 @@ def make_request(missing: Entitlements, cwd: Path) -> PrivilegeRequest:
     ):
         for path in paths:
             shown = show_path(path, cwd)
-            file_lines.append(f" - {label} access to path {shown}")
+            file_lines.append(f" - {label} access to path {_show(shown)}")
             file_flags.append(f"{kind}={shown}")
     return PrivilegeRequest(lines=lines, flags=plain, file_lines=tuple(file_lines), file_flags=tuple(file_flags))
+
+
+def _show(text: str) -> str:
+    """Return the text of a definition on one line: it must not change the question that it is a part of."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def show_path(path: str, cwd: Path) -> str:
@@ -189,24 +202,29 @@ def show_path(path: str, cwd: Path) -> str:
 
 def drop_unchecked(request: PrivilegeRequest, env: Mapping[str, str], *, remote: bool) -> PrivilegeRequest:
     """Return the request without files and agents if the environment turns that check off. Raises InputError."""
+    return request if is_checked(env, remote=remote) else replace(request, file_lines=(), file_flags=())
+
+
+def is_checked(env: Mapping[str, str], *, remote: bool) -> bool:
+    """Return whether the use of files and agents must be granted. Raises InputError."""
     checked = True
     if remote and env.get(REMOTE_FILES):
         checked = not require_boolean(env[REMOTE_FILES], source=REMOTE_FILES)
     if env.get(CHECKED):
         checked = require_boolean(env[CHECKED], source=CHECKED)
-    return request if checked else replace(request, file_lines=(), file_flags=())
+    return checked
 
 
 def describe_request(request: PrivilegeRequest, command: Sequence[str], *, interactive: bool, hint: bool) -> str:
     """Return the question for people: what is asked for, and how to grant it; ``command`` are the arguments given."""
-    flags = request.all_flags
+    flags = _show(request.all_flags)
     lines = ["Your build is requesting privileges for following possibly insecure capabilities:", ""]
     lines += [*request.lines, *request.file_lines, ""]
     if interactive:
         lines.append(f'In order to not see this message in the future pass "{flags}" to grant requested privileges.')
     else:
         lines.append(f'Pass "{flags}" to grant requested privileges.')
-    rest = " ".join(command)
+    rest = shlex.join(command)
     lines += ["", "Your full command with requested privileges:", "", f"kube-builder bake {flags} {rest}".rstrip(), ""]
     if request.file_lines and hint:
         lines += [f"To disable filesystem entitlements checks, you can set {CHECKED}=0 .", ""]

@@ -11,11 +11,16 @@ from ci_buildx.bake.targets import LINK, BakeTarget
 from ci_buildx.errors import InputError
 from ci_buildx.hcl.functions.text import clean_path
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.settings.contexts import is_git_by_ssh, is_remote
+from ci_buildx.settings.contexts import DOCKERFILE, is_git_by_ssh, is_remote, split_layout
 from ci_buildx.settings.raw_values import Value
 
+MOST_BUILT = 1000
+"""Maximum number of targets of one command: each has a thread of its own, and a definition may have any number."""
 _LAYOUT = "oci-layout://"
-_IMAGE = "docker-image:"
+_IMAGE = "docker-image://"
+_URLS = ("http://", "https://")
+_ANNOTATION = "annotation"
+_DEFAULT_AGENT = "default"
 _STDIN = "-"
 _LISTS = {
     "tags": "tags",
@@ -45,6 +50,7 @@ class TargetInputs:
     """One target: ``values`` are options of ``build`` by name, ``links`` the targets of its named contexts.
 
     ``inline`` is the text of its Dockerfile, None if that is a file. ``deletes``: an output clears its folder.
+    ``url_paths`` look like URLs, but are local paths if a folder of that name exists.
     """
 
     name: str
@@ -55,6 +61,7 @@ class TargetInputs:
     linked: bool = False
     entitlements: tuple[str, ...] = ()
     read_paths: tuple[str, ...] = ()
+    url_paths: tuple[str, ...] = ()
     written_paths: tuple[str, ...] = ()
     uses_agent: bool = False
     deletes: bool = False
@@ -63,11 +70,13 @@ class TargetInputs:
 def make_inputs(target: BakeTarget, remote: str, env: Mapping[str, str]) -> TargetInputs:
     """Return a target's options; ``remote`` is the URL that its definition was read from, "" for local files.
 
-    Raises InputError for standard input, which several targets cannot share.
+    Raises InputError for standard input, which several targets cannot share, and for entries that the options of a
+    build would read differently.
     """
     for name in ("context", "dockerfile"):
         if target.get(name) == _STDIN:
             raise InputError(f"{name} from stdin not allowed in bake", source=f"target {target.name}")
+    _check_entries(target)
     place = _ContextPlace.find(target, remote)
     values: dict[str, Value] = {"context": place.context, "file": place.dockerfile}
     links: dict[str, str] = {}
@@ -80,7 +89,7 @@ def make_inputs(target: BakeTarget, remote: str, env: Mapping[str, str]) -> Targ
     values["build-contexts"] = contexts
     values |= _make_options(target)
     if not target.get("ssh") and (is_git_by_ssh(place.context) or (remote and is_git_by_ssh(remote))):
-        values["ssh"] = ["default"]
+        values["ssh"] = [_DEFAULT_AGENT]
     return TargetInputs(
         name=target.name,
         description=target.get("description") or "",
@@ -91,7 +100,8 @@ def make_inputs(target: BakeTarget, remote: str, env: Mapping[str, str]) -> Targ
         entitlements=tuple(target.get("entitlements", ())),
         read_paths=_list_read(target, place, contexts, env),
         written_paths=_list_written(target),
-        uses_agent="ssh" in values and any("=" not in text for text in _read_list(values["ssh"])),
+        url_paths=tuple(path for path in (place.context, *_list_locations(contexts)) if is_remote(path)),
+        uses_agent=values["ssh"] == [_DEFAULT_AGENT] or any(not any(one.paths) for one in target.get("ssh", ())),
         deletes=any(one.type == "local" and one.get("mode") == "delete" for one in target.get("output", ())),
     )
 
@@ -114,7 +124,7 @@ class _ContextPlace:
             return cls(
                 context=context, dockerfile=str(Path(clean_path(dockerfile[len(CWD) :])).absolute()), is_local=local
             )
-        if is_remote(dockerfile):
+        if dockerfile.startswith(_URLS):
             return cls(context=context, dockerfile=dockerfile, is_local=local)
         dockerfile = clean_path(dockerfile)
         inside = posixpath.join(context, dockerfile)
@@ -153,8 +163,29 @@ def _make_options(target: BakeTarget) -> dict[str, Value]:
     return values
 
 
-def _read_list(value: Value) -> list[str]:
-    return value if isinstance(value, list) else []
+def _check_entries(target: BakeTarget) -> None:
+    """Raise InputError for an entry whose text an option would read differently: what is granted is what is used."""
+    typed = [one for name in ("cache-from", "cache-to", "output") for one in target.get(name, ())]
+    names = [name for one in typed for name, _ in one.attrs if not _is_plain(name)]
+    names += [text for one in target.get("secret", ()) if (text := one.to_text()) != text.strip()]
+    agents = target.get("ssh", ())
+    names += [one.id for one in agents if one.id != one.id.strip() or "=" in one.id or "," in one.id]
+    names += [path for one in agents for path in one.paths if "," in path]
+    if names:
+        message = f"{names[0]!r} is not a valid name or path"
+        fix = "write attributes in lower case, and paths without commas and surrounding white space"
+        raise InputError(message, source=f"target {target.name}", fix=fix)
+
+
+def _is_plain(name: str) -> bool:
+    """Return whether an option reads the name of an attribute unchanged, or as that of another annotation."""
+    read = name.strip().lower()
+    return "=" not in name and bool(read) and (read == name or read.startswith(_ANNOTATION))
+
+
+def _list_locations(contexts: list[str]) -> list[str]:
+    """Return what named contexts name."""
+    return [text.partition("=")[2] for text in contexts]
 
 
 def _list_read(
@@ -164,12 +195,13 @@ def _list_read(
     found: list[str] = []
     if place.is_local:
         found.append(place.context)
-    if (place.is_local or posixpath.isabs(place.dockerfile)) and not is_remote(place.dockerfile):
+    if (place.is_local or posixpath.isabs(place.dockerfile)) and not place.dockerfile.startswith(_URLS):
         found.append(place.dockerfile)
-    for text in contexts:
-        path = text.partition("=")[2]
+        folder, name = posixpath.split(place.dockerfile)
+        found += [posixpath.join(folder, name.lower())] if name == DOCKERFILE else []
+    for path in _list_locations(contexts):
         if path.startswith(_LAYOUT):
-            found.append(_strip_layout(path))
+            found.append(split_layout(path.removeprefix(_LAYOUT))[0])
         elif not is_remote(path) and not path.startswith(_IMAGE):
             found.append(path)
     found += [one.get("src") for one in target.get("cache-from", ()) if one.type == "local" and one.get("src")]
@@ -178,13 +210,6 @@ def _list_read(
             found.append(one.src or one.id)
     found += [path for one in target.get("ssh", ()) for path in one.paths]
     return tuple(found)
-
-
-def _strip_layout(text: str) -> str:
-    path = text.removeprefix(_LAYOUT).rpartition("@")
-    bare = path[0] if path[1] else path[2]
-    head, colon, tag = bare.rpartition(":")
-    return head if colon and "/" not in tag else bare
 
 
 def _list_written(target: BakeTarget) -> tuple[str, ...]:

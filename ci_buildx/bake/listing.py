@@ -11,7 +11,10 @@ from ci_buildx.bake.targets import BakeDefinition
 from ci_buildx.bake.variables import ListedVariable
 from ci_buildx.errors import InputError
 from ci_buildx.hcl.types.json_values import dump_json
-from ci_buildx.model.record import dataclass
+from ci_buildx.model import masker
+from ci_buildx.model.plaintext import MASK
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.progress.step import drop_controls, escape_controls
 
 _KINDS = ("targets", "variables")
 _FORMATS = ("table", "json")
@@ -50,16 +53,26 @@ def parse_list(text: str, *, source: str = "--list") -> ListRequest:
     return ListRequest(kind=found["type"], format=found["format"] or "table")
 
 
-def show_list(loaded: LoadedDefinition, text: str) -> str:
-    """Return what ``--list`` prints. Raises InputError."""
+def show_list(loaded: LoadedDefinition, text: str, *, hidden: Sequence[str] = ()) -> str:
+    """Return what ``--list`` prints, without ``hidden`` texts and variables with a secret's name. Raises InputError."""
     request = parse_list(text)
     if request.kind == "targets":
-        return show_targets(loaded.definition, request)
-    return show_variables(loaded.variables, request)
+        shown = show_targets(loaded.definition, request)
+    else:
+        shown = show_variables([_mask_variable(one) for one in loaded.variables], request)
+    shown = masker.mask_secrets(shown, hidden)
+    return "\n".join(map(escape_controls if request.format == "json" else drop_controls, shown.split("\n")))
+
+
+def _mask_variable(variable: ListedVariable) -> ListedVariable:
+    """Return a variable without a secret: its value may come from the environment."""
+    return replace(variable, value=MASK) if variable.value and masker.is_secret_name(variable.name) else variable
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows in columns, with tabs up to the next multiple of 8 (Go's ``tabwriter`` as buildx uses it)."""
+    # A line break in a cell would begin a line of the definition's own.
+    rows = [[" ".join(cell.splitlines()) for cell in row] for row in rows]
     widths = [0] * len(rows[0])
     for row in rows:
         for at, cell in enumerate(row[:-1]):

@@ -182,7 +182,7 @@ def apply_overrides(target: BakeTarget, overrides: Mapping[str, TargetOverride])
             target = _apply(target, kind, name, overrides[key])
         except ConversionError as error:
             raise InputError(f"invalid value for {kind}: {error}", source=f"{FLAG} {target.name}.{key}") from None
-        allowed = allowed.add(_list_paths(target, kind, overrides[key]))
+        allowed = allowed.add(_list_paths(kind, overrides[key]))
     for key, one in late.items():
         target = _update_secret(target, key.partition(".")[2], one.value)
     named = {key.partition(".")[2] for key in late}
@@ -294,17 +294,19 @@ def _update_secret(target: BakeTarget, name: str, value: str) -> BakeTarget:
     return target.set("secret", clean_secrets(changed))
 
 
-def _list_paths(target: BakeTarget, kind: str, override: TargetOverride) -> AllowedPaths:
-    """Return the paths that an override allows: those of the whole list that it changed."""
-    if kind == "cache-from":
-        return AllowedPaths(read=_list_local(target.get("cache-from", ()), "src"))
-    if kind == "cache-to":
-        return AllowedPaths(write=_list_local(target.get("cache-to", ()), "dest"))
+def _list_paths(kind: str, override: TargetOverride) -> AllowedPaths:
+    """Return the paths that an override allows: its own, not those of the list that it adds to."""
+    if kind == "entitlement":
+        return AllowedPaths(kinds=override.items)
+    if kind not in ("cache-from", "cache-to", "ssh", "output"):
+        return AllowedPaths()
+    given = [one for text in override.items if text for one in _PARSERS[kind](text)]
     if kind == "ssh":
-        return AllowedPaths(read=tuple(path for one in target.get("ssh", ()) for path in one.paths))
+        return AllowedPaths(read=tuple(path for one in given for path in one.paths))
     if kind == "output":
-        return AllowedPaths(write=tuple(one.get("dest") for one in target.get("output", ()) if one.get("dest")))
-    return AllowedPaths(kinds=override.items) if kind == "entitlement" else AllowedPaths()
+        return AllowedPaths(write=tuple(one.get("dest") for one in given if one.get("dest")))
+    paths = _list_local(given, "src" if kind == "cache-from" else "dest")
+    return AllowedPaths(read=paths) if kind == "cache-from" else AllowedPaths(write=paths)
 
 
 def _list_local(caches: Iterable[entries.TypedEntry], name: str) -> tuple[str, ...]:

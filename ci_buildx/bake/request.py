@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -15,14 +15,18 @@ from ci_buildx.bake.definitions import (
     LoadedDefinition,
     load_definition,
 )
+from ci_buildx.bake.entitlements import ANY, is_checked
 from ci_buildx.bake.entries import parse_policy
 from ci_buildx.bake.overrides import parse_overrides
 from ci_buildx.bake.paths import CWD, show_context
 from ci_buildx.bake.resolution import ResolvedTargets, resolve_targets
-from ci_buildx.bake.targets import DEFAULT
+from ci_buildx.bake.targets import DEFAULT, BakeTarget
 from ci_buildx.errors import InputError
 from ci_buildx.hcl.types.json_values import dump_json
+from ci_buildx.model import masker
+from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.record import dataclass, field, replace
+from ci_buildx.progress.step import escape_controls
 from ci_buildx.settings.calls import parse_call
 from ci_buildx.settings.contexts import is_remote
 from ci_buildx.settings.platforms import parse_platforms
@@ -30,6 +34,7 @@ from ci_buildx.settings.syntax import require_boolean
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 _STDIN = "-"
+_NAMED = ("args", "labels")
 _FILE = "--file"
 
 
@@ -151,11 +156,20 @@ def _read_file(path: Path, name: str) -> str:
 
 
 def load_files(
-    files: Sequence[DefinitionFile], request: BakeRequest, *, env: Mapping[str, str], cwd: Path
+    files: Sequence[DefinitionFile],
+    request: BakeRequest,
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    readable: Sequence[str] = (),
 ) -> LoadedDefinition:
-    """Evaluate the definitions of a request. Raises InputError with file, line and column."""
+    """Evaluate the definitions of a request. Raises InputError with file, line and column.
+
+    ``readable`` are paths outside of the working directory that compose files may read.
+    """
+    readable = readable if is_checked(env, remote=bool(request.remote)) else (ANY,)
     builtins = {"BAKE_CMD_CONTEXT": request.command_context, "BAKE_LOCAL_PLATFORM": find_local_platform()}
-    context = DefinitionContext(builtins=builtins, given=request.variables, env=env, cwd=cwd)
+    context = DefinitionContext(builtins=builtins, given=request.variables, env=env, cwd=cwd, readable=readable)
     return load_definition(files, context)
 
 
@@ -194,16 +208,46 @@ def check_files(resolved: ResolvedTargets, env: Mapping[str, str], cwd: Path) ->
                 raise InputError(f"failed to stat {path}: no such file or directory", source=f"target {target.name}")
 
 
-def describe_targets(resolved: ResolvedTargets, remote: str) -> dict[str, Any]:
-    """Return groups and targets as ``--print`` shows them."""
+def describe_targets(resolved: ResolvedTargets, remote: str, *, hidden: Sequence[str] = ()) -> dict[str, Any]:
+    """Return groups and targets as ``--print`` shows them.
+
+    Masked are ``hidden`` texts, arguments and labels with a secret's name, and credentials of caches and outputs.
+    """
+    named = dict.fromkeys(text for one in resolved.targets.values() for text in _list_secrets(one))
+    hidden = masker.list_spellings((*hidden, *named))
     groups = {name: one.to_json() for name, one in sorted(resolved.groups.items())}
     targets = {}
     for name, one in sorted(resolved.targets.items()):
         shown = one if one.get("context") is None else one.set("context", show_context(one.get("context"), remote))
-        targets[name] = shown.to_json()
+        targets[name] = masker.mask_value(_mask_fields(shown.to_json()), hidden)
     return {**({"group": groups} if groups else {}), "target": targets}
 
 
-def print_targets(resolved: ResolvedTargets, remote: str) -> str:
-    """Return the text of ``--print``."""
-    return dump_json(describe_targets(resolved, remote), indent=2) + "\n"
+def _list_secrets(target: BakeTarget) -> Iterator[str]:
+    """Yield the secrets that arguments and labels of a target hold."""
+    for name in _NAMED:
+        for key, text in target.get(name, {}).items():
+            yield from masker.find_pair_secrets(key, text)
+
+
+def _mask_fields(target: dict[str, Any]) -> dict[str, Any]:
+    """Return a target without arguments and labels with a secret's name, and without credentials of its entries."""
+    shown = dict(target)
+    for name in _NAMED:
+        if name in shown:
+            found = shown[name].items()
+            shown[name] = {key: MASK if masker.is_secret_name(key) else text for key, text in found}
+    for name in ("cache-from", "cache-to", "output"):
+        if name in shown:
+            shown[name] = [_mask_entry(one) for one in shown[name]]
+    return shown
+
+
+def _mask_entry(entry: dict[str, Any]) -> dict[str, Any]:
+    return {key: MASK if masker.is_secret_attribute(key) else text for key, text in entry.items()}
+
+
+def print_targets(resolved: ResolvedTargets, remote: str, *, hidden: Sequence[str] = ()) -> str:
+    """Return the text of ``--print``; see :func:`describe_targets`."""
+    text = dump_json(describe_targets(resolved, remote, hidden=hidden), indent=2)
+    return "\n".join(map(escape_controls, text.split("\n"))) + "\n"

@@ -76,6 +76,7 @@ class _Resolver:
         self._overrides = overrides
         self.found: dict[str, BakeTarget] = {}
         self.allowed = AllowedPaths()
+        self._linked: set[str] = set()
 
     def open_group(self, name: str, seen: dict[str, tuple[list[str], list[str]]]) -> tuple[list[str], list[str]]:
         """Return the targets and groups below a name; a name that is not a group's is a target."""
@@ -145,8 +146,11 @@ class _Resolver:
             if other not in self.found:
                 linked = self.resolve(other).set("output", [entries.make_output("cacheonly", {})])
                 self.found[other] = replace(linked, linked=True)
-            self.link(other, above)
+            if other not in self._linked:
+                self.link(other, above)
             self._inherit(name, self.found[other])
+
+        self._linked.add(name)
 
     def _inherit(self, name: str, linked: BakeTarget) -> None:
         target = self.found[name]

@@ -24,7 +24,7 @@ LARGEST_DOCKERFILE = 4 << 20
 _IMAGE = "docker-image://"
 _STANDARD_FRONTENDS = ("docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile")
 _DIRECTIVES = ("syntax", "escape", "check")
-_DIRECTIVE = re.compile(r"\s*([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+?)\s*")
+_DIRECTIVE = re.compile(r"([a-zA-Z][a-zA-Z0-9]*)\s*=\s*(.+)")
 _INSTRUCTION = re.compile(r"(ARG|FROM|COPY|ADD|RUN)\s+(.*)", re.IGNORECASE | re.DOTALL)
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""")
 _HEREDOC = re.compile(r"""(?<!\S)\d*<<(-?)["']?([^\s<"']+)["']?(?!\S)""")
@@ -123,7 +123,8 @@ def find_base_images(build: BuildSettings) -> list[str]:
     if text is None or (frontend and not _is_standard(frontend)):
         return []
     first, *others = (list_needed_images(parse_stages(text, arguments, platform=one), build.target) for one in _USUAL)
-    return [image for image in first if all(image in images for images in others)]
+    common = set(first).intersection(*others)
+    return [image for image in first if image in common]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +235,7 @@ def _read_directives(lines: list[str]) -> tuple[str, str]:
         if "syntax" in found:
             break
         for line in lines:
-            directive = _DIRECTIVE.fullmatch(line.removeprefix(mark)) if line.startswith(mark) else None
+            directive = _DIRECTIVE.fullmatch(line.removeprefix(mark).strip()) if line.startswith(mark) else None
             if directive is None or directive[1].lower() not in _DIRECTIVES:
                 break
             found.setdefault(directive[1].lower(), directive[2])
@@ -294,8 +295,9 @@ def _list_named(rest: str) -> list[str]:
 
 def _list_instructions(lines: list[str], escape: str) -> Iterator[tuple[str, str]]:
     """Yield the instructions that may name an image, continued lines joined, without their heredocs."""
-    joined = ""
+    joined: list[str] = []
     ends: list[tuple[str, str]] = []
+    last = _find_last_places(lines)
     for number, line in enumerate(lines):
         if ends:
             if _is_end(line, *ends[0]):
@@ -303,22 +305,26 @@ def _list_instructions(lines: list[str], escape: str) -> Iterator[tuple[str, str
             continue
         if line.lstrip().startswith("#") or (joined and not line.strip()):
             continue
-        joined += line if joined else line.lstrip()
-        cut = joined.rstrip(" \t")
+        joined.append(line if joined else line.lstrip())
+        cut = joined[-1].rstrip(" \t")
         # Two escape characters mean one and continue nothing.
         if cut.endswith(escape) and not cut.endswith(escape * 2) and number + 1 < len(lines):
-            joined = cut[:-1]
+            joined[-1] = cut[:-1]
             continue
-        if instruction := _INSTRUCTION.match(joined):
+        if instruction := _INSTRUCTION.match("".join(joined)):
             yield instruction[1].upper(), instruction[2]
             if instruction[1].upper() in ("COPY", "ADD", "RUN"):
-                ends = [end for end in _HEREDOC.findall(instruction[2]) if _has_end(lines, number, *end)]
-        joined = ""
+                # A false beginning must not hide the rest of the file.
+                ends = [end for end in _HEREDOC.findall(instruction[2]) if last.get(end, -1) > number]
+        joined = []
 
 
-def _has_end(lines: list[str], number: int, dash: str, name: str) -> bool:
-    """Return whether a heredoc ends: a false beginning must not hide the rest of the file."""
-    return any(_is_end(line, dash, name) for line in lines[number + 1 :])
+def _find_last_places(lines: list[str]) -> dict[tuple[str, str], int]:
+    """Return the last line that could end a heredoc, by the heredoc's dash and name."""
+    found: dict[tuple[str, str], int] = {}
+    for number, line in enumerate(lines):
+        found["", line] = found["-", line.lstrip("\t")] = number
+    return found
 
 
 def _is_end(line: str, dash: str, name: str) -> bool:

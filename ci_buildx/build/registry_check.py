@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, islice
 
 from ci_buildx.build.attachables import make_builder_trust
 from ci_buildx.build.build_run import BuildRun
@@ -26,6 +26,8 @@ from ci_buildx.settings.values import BuildSettings
 _LOG = debug.get_log("build")
 _CONNECT, _SILENCE, _GRACE = 3.0, 5.0, 10.0
 """Seconds for a connection, between two pieces of an answer, and for an answer as a whole."""
+MOST_ASKED = 32
+"""Maximum number of base images that are asked for: a Dockerfile may name any number."""
 
 
 def find_refusal(site: BuildRun, builder: Builder, store: CredentialStore) -> RegistryError | None:
@@ -91,7 +93,8 @@ def list_read(build: BuildSettings, trust: RegistryTrust) -> list[ImageReference
     replaced = bool(trust.mirrors or build.source_policy or build.contexts)
     if build.call or replaced:
         return []
-    return [one.add_default_tag() for one in _parse_references(find_base_images(build)) if not one.digest]
+    found = (one.add_default_tag() for one in _parse_references(find_base_images(build)) if not one.digest)
+    return list(islice(found, MOST_ASKED))
 
 
 def _parse_references(texts: Iterable[str]) -> Iterator[ImageReference]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ci_buildx.cli.build import merge_variables
@@ -121,6 +122,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     from ci_buildx.bake import request as bake_request
     from ci_buildx.bake.entitlements import parse_entitlements
     from ci_buildx.bake.execution import parse_jobs
+    from ci_buildx.bake.limits import run_bounded
 
     given = make_parser().read(argv)
     answers = ParsedArguments(given)
@@ -134,16 +136,20 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     files = read_files(request, from_env, shared, around)
     if not files:
         bake_request.refuse_nothing()
-    loaded = bake_request.load_files(files, request, env=around.env, cwd=around.cwd)
+    bounded = partial(run_bounded, source=", ".join(file.name for file in files))
+    loaded = bounded(
+        lambda: bake_request.load_files(files, request, env=around.env, cwd=around.cwd, readable=allowed.read)
+    )
     if listed:
         from ci_buildx.bake.listing import show_list
 
-        around.stdout.write(show_list(loaded, listed))
+        around.stdout.write(bounded(lambda: show_list(loaded, listed, hidden=around.list_secrets())))
         return 0
-    resolved = bake_request.select_targets(loaded, request, around.env)
+    resolved = bounded(lambda: bake_request.select_targets(loaded, request, around.env))
     bake_request.check_files(resolved, around.env, around.cwd)
+    hidden = around.list_secrets()
     if printed:
-        around.stdout.write(bake_request.print_targets(resolved, request.remote))
+        around.stdout.write(bounded(lambda: bake_request.print_targets(resolved, request.remote, hidden=hidden)))
         return 0
     inputs = grant_inputs(resolved, request, allowed, shared, around)
     call = parse_call("check" if answers.switch("check") else answers.read_text("call"), source="--call")
@@ -153,7 +159,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         execution=execution,
         call=call,
         metadata_file=around.cwd / metadata if metadata else None,
-        definition=bake_request.describe_targets(resolved, request.remote),
+        definition=bake_request.describe_targets(resolved, request.remote, hidden=hidden),
     )
     return build_targets(order, shared, around)
 
@@ -178,8 +184,11 @@ def grant_inputs(
 ) -> list[TargetInputs]:
     """Return the targets as options of builds, after what they ask for has been granted. Raises InputError."""
     from ci_buildx.bake import entitlements
-    from ci_buildx.bake.inputs import make_inputs
+    from ci_buildx.bake.inputs import MOST_BUILT, make_inputs
 
+    if len(resolved.targets) > MOST_BUILT:
+        message = f"{len(resolved.targets)} targets are requested, more than {MOST_BUILT}"
+        raise InputError(message, fix="name fewer targets, in several commands")
     inputs = [make_inputs(one, request.remote, around.env) for _, one in sorted(resolved.targets.items())]
     granted = entitlements.grant_paths(allowed, resolved.allowed, around.cwd)
     missing = entitlements.find_missing(inputs, granted, around.cwd)
@@ -191,7 +200,7 @@ def grant_inputs(
     interactive = stdin is not None and stdin.isatty() and around.stderr.isatty()
     if shared.values.get("progress") != ProgressMode.RAWJSON:
         text = entitlements.describe_request(wanted, around.argv[1:], interactive=interactive, hint=not request.remote)
-        around.stderr.write(text)
+        around.stderr.write(around.mask(text))
         if interactive and stdin is not None:
             around.stderr.write("Do you want to grant requested privileges and continue? [y/N] ")
             around.stderr.flush()

@@ -148,9 +148,13 @@ def make_parser() -> VerbParser:
 
 def read_request(answers: ParsedArguments, around: ProcessContext) -> ImageRequest:
     """Read what to make. Raises InputError."""
-    targets = tuple(parse_location(one, source="--tag", cwd=around.cwd) for one in answers.read_texts("tags"))
+    targets = tuple(
+        parse_location(one, source="--tag", cwd=around.cwd, env=around.env) for one in answers.read_texts("tags")
+    )
     sources = [_read_file(one, around) for one in answers.read_texts("files")]
-    sources += [parse_source(one, source="SOURCE", cwd=around.cwd) for one in answers.read_texts("sources")]
+    sources += [
+        parse_source(one, source="SOURCE", cwd=around.cwd, env=around.env) for one in answers.read_texts("sources")
+    ]
     if not sources:
         raise InputError("missing sources", fix="name the images to combine")
     if answers.switch("append") and targets:
@@ -171,7 +175,7 @@ def _read_file(name: str, around: ProcessContext) -> ImageSource:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise InputError(f"cannot read {name!r}: {reason}", source="--file") from error
-    return parse_source(text, source=f"--file {name}", cwd=around.cwd)
+    return parse_source(text, source=f"--file {name}", cwd=around.cwd, env=around.env)
 
 
 def read_output_path(text: str, around: ProcessContext) -> Path | None:

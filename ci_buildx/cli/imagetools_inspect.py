@@ -56,7 +56,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     (name,) = answers.read_texts("name") or [""]
     if not name:
         raise InputError("missing image", fix="name an image, such as alpine:3.22")
-    location = parse_location(name, source="NAME", cwd=around.cwd)
+    location = parse_location(name, source="NAME", cwd=around.cwd, env=around.env)
     text = answers.read_text("format")
     if text and answers.switch("raw"):
         raise InputError("cannot be combined with --raw", source="--format", fix="set only one")

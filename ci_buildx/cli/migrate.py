@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,8 @@ from ci_buildx.cli.arguments import STDIN
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
+from ci_buildx.fsutil import scratch
+from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 if TYPE_CHECKING:
@@ -67,11 +69,11 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if len(results) == 1 and not results[0][2].notes:
         raise InputError("builds no images with docker or kaniko", source=files[0], fix="name a file that does")
     for file, text, result in results:
-        around.stderr.write(format_report(file, result))
+        around.stderr.write(around.mask(format_report(file, result)))
         if diff:
             around.stdout.write(_make_diff(file, text, result.text))
         if write:
-            _write_file(around.cwd / file, text, result.text)
+            _write_file(around.cwd / file, text, result.text, around)
         elif not (diff or check):
             around.stdout.write(result.text)
     return 1 if check and any(result.needs_hand for *_, result in results) else 0
@@ -111,16 +113,14 @@ def _make_diff(file: str, old: str, new: str) -> str:
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
 
 
-def _write_file(path: Path, old: str, new: str) -> None:
-    """Replace a file's content; one that does not change is not touched."""
+def _write_file(path: Path, old: str, new: str, around: ProcessContext) -> None:
+    """Replace a file's content; one that does not change is not touched. Raises InputError."""
     if new == old:
         return
-    real = path.resolve()
-    scratch = real.with_name(f".{real.name}.migrate")
+    real = refuse_escape(path, source="--write", env=around.env).resolve()
     try:
-        scratch.write_bytes(new.encode())
-        shutil.copymode(real, scratch)
-        scratch.replace(real)
+        mode = stat.S_IMODE(real.stat().st_mode)
+        scratch.replace(real, new.encode(), mode=mode)
+        real.chmod(mode)
     except OSError as error:
-        scratch.unlink(missing_ok=True)
         raise InputError(f"cannot be written: {error.strerror}", source=str(path)) from error

@@ -89,6 +89,16 @@ class ProcessContext:
             )
         return answer.strip().lower() == "y"
 
+    def list_secrets(self) -> tuple[str, ...]:
+        """Return the secrets of the environment and the arguments, which no output may show."""
+        return _list_secrets(self.env, self.argv)
+
+    def mask(self, text: str) -> str:
+        """Return a text without the process's secrets."""
+        from ci_buildx.model import masker
+
+        return masker.mask_secrets(text, self.list_secrets())
+
     def note(self, text: str) -> None:
         """Print a note on something that works as requested but is worth knowing."""
         self._tell(f"note: {text}")
@@ -99,10 +109,9 @@ class ProcessContext:
 
     def _tell(self, text: str) -> None:
         """Print one line on standard error, with secrets masked and control characters removed."""
-        from ci_buildx.model import masker
         from ci_buildx.progress.step import drop_controls
 
-        shown = drop_controls(masker.mask_secrets(text, _list_secrets(self.env, self.argv)))
+        shown = drop_controls(self.mask(text))
         TextOutlet(self.stderr).write(f"kube-builder: {' '.join(shown.splitlines())}\n")
 
 

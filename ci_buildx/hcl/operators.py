@@ -51,6 +51,8 @@ def operate(expression: BinaryOperation, scope: Scope, evaluate: Evaluate) -> Hc
         return make_number(_ARITHMETIC[operator](left.number, right.number))
     except ZeroDivisionError:
         raise HclError("Operation failed", "Error during operation: division by zero.", expression.where) from None
+    except OverflowError as error:
+        raise HclError("Operation failed", f"Error during operation: {error}.", expression.where) from None
 
 
 def _combine(expression: BinaryOperation, scope: Scope, evaluate: Evaluate) -> HclValue:

@@ -39,6 +39,10 @@ from ci_buildx.registry.stores import ImageStore
 
 LARGEST_ATTESTATION = 64 << 20
 """Maximum size in bytes of an attestation: an SBOM of a large image has some MiB."""
+MOST_ATTESTED = 256 << 20
+"""Maximum size in bytes of all attestations of an image that are shown."""
+MOST_LISTED = 1024
+"""Maximum number of manifests of an image that is shown: each is read."""
 _REFERENCES = ("com.docker.reference.digest", REFERENCE_DIGEST)
 _IN_TOTO = compile_lazily(r"application/vnd\.in-toto(?:\+json|\..*\+dsse)")
 _PREDICATE = "in-toto.io/predicate-type"
@@ -75,6 +79,7 @@ class ImageInspection:
 
     def __init__(self, store: ImageStore, document: ManifestDocument, *, name: str) -> None:
         self._store = store
+        self._attested = 0
         self.document = document
         self.name = name
 
@@ -166,6 +171,9 @@ class ImageInspection:
 
     def _read_predicate(self, layer: Mapping[str, Any]) -> Any:
         body = self._store.read_blob(layer["digest"], limit=LARGEST_ATTESTATION)
+        self._attested += len(body)
+        if self._attested > MOST_ATTESTED:
+            raise RegistryError(f"the attestations of {self.name} have more than {MOST_ATTESTED >> 20} MiB")
         try:
             document = parse_json(body)
             if layer["mediaType"].endswith("+dsse"):
@@ -182,6 +190,7 @@ class _ManifestWalk:
         self._store = store
         self._images: dict[str, ManifestDocument] = {}
         self._attestations: dict[str, list[ManifestDocument]] = {}
+        self._visited = 0
 
     def collect(
         self, document: ManifestDocument
@@ -191,6 +200,9 @@ class _ManifestWalk:
         return dict(sorted(self._images.items())), self._attestations
 
     def _visit(self, document: ManifestDocument, entry: Mapping[str, Any], depth: int) -> None:
+        self._visited += 1
+        if self._visited > MOST_LISTED:
+            raise RegistryError(f"the image of {self._store} has more than {MOST_LISTED} manifests")
         if document.is_index:
             if depth > _DEEPEST:
                 raise RegistryError(f"{document.descriptor.digest} nests indexes too deeply")

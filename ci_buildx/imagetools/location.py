@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.reference import DEFAULT_TAG, ImageReference, is_tag, parse_reference
+from ci_buildx.settings.contexts import refuse_escape
 
 LAYOUT = "oci-layout://"
 DIGEST = compile_lazily(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
@@ -68,13 +70,16 @@ class LayoutLocation:
 ImageLocation = RegistryLocation | LayoutLocation
 
 
-def parse_location(text: str, *, source: str, cwd: Path) -> ImageLocation:
+def parse_location(text: str, *, source: str, cwd: Path, env: Mapping[str, str]) -> ImageLocation:
     """Parse a reference such as ``registry.example/app:1``, or ``oci-layout://PATH[:TAG][@DIGEST]``.
 
-    Without tag and digest, the tag is ``latest``. Raises InputError.
+    Without tag and digest, the tag is ``latest``. Raises InputError, also for a layout that links lead out of the
+    workspace of the job that ``env`` describes.
     """
     if text.startswith(LAYOUT):
-        return _parse_layout(text.removeprefix(LAYOUT), source=source, cwd=cwd)
+        found = _parse_layout(text.removeprefix(LAYOUT), source=source, cwd=cwd)
+        refuse_escape(found.folder, source=source, env=env)
+        return found
     try:
         return RegistryLocation(parse_reference(text).add_default_tag())
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class IndexAnnotation:
     platform: Platform | None = None
 
 
-def parse_source(text: str, *, source: str, cwd: Path) -> ImageSource:
+def parse_source(text: str, *, source: str, cwd: Path, env: Mapping[str, str]) -> ImageSource:
     """Parse a digest, a reference or the JSON of a descriptor. Raises InputError."""
     shown = text.strip()
     if DIGEST.fullmatch(shown):
@@ -47,7 +47,7 @@ def parse_source(text: str, *, source: str, cwd: Path) -> ImageSource:
         return ImageSource(text=shown, descriptor=_parse_descriptor(shown, source))
     if shown.startswith("sha256"):
         raise InputError(f"{shown!r} is not a digest", source=source, fix="a digest has 64 hexadecimal digits")
-    return ImageSource(text=shown, location=parse_location(shown, source=source, cwd=cwd))
+    return ImageSource(text=shown, location=parse_location(shown, source=source, cwd=cwd, env=env))
 
 
 def _parse_descriptor(text: str, source: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ci_buildx.builder.pool import scaling
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import read_leases
 from ci_buildx.builder.pool.scaling import select_removable
-from ci_buildx.errors import TeardownError
+from ci_buildx.errors import KubeBuilderError, TeardownError
 from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.settings.values import ClusterSettings
 
@@ -39,7 +39,7 @@ def run_reap(
     """
     with make_kube_client(cluster, env=env) as kube:
         swept = reap.reap_builders(kube, namespaces=namespaces, dry_run=dry_run)
-        idle = [f"pod {name}" for place in namespaces for name in remove_idle_pods(kube, place, dry_run=dry_run)]
+        idle = [f"pod {name}" for place in namespaces for name in remove_idle_pods(kube, place, dry_run, warn)]
     for note in swept.notes:
         warn(note)
     if swept.problems:
@@ -51,17 +51,26 @@ def run_reap(
     return [*(swept.expired if dry_run else swept.removed), *idle]
 
 
-def remove_idle_pods(kube: KubeClient, namespace: str, *, dry_run: bool) -> list[str]:
+def remove_idle_pods(kube: KubeClient, namespace: str, dry_run: bool, warn: Callable[[str], None]) -> list[str]:
     """Remove pods of elastic builders in ``namespace`` that were idle for longer than their idle-timeout.
 
-    Returns the names of the pods. Raises KubeError.
+    Returns the names of the pods. What fails for one builder is passed to ``warn``, and the others are tried.
     """
     removed: list[str] = []
-    for record in records.list_builders(kube, namespace).records:
-        if any(node.plan.scaling for node in record.nodes):
+    try:
+        found = records.list_builders(kube, namespace).records
+    except KubeBuilderError as failure:
+        warn(f"idle pods in namespace {namespace} were not searched: {failure}")
+        return removed
+    for record in found:
+        if not any(node.plan.scaling for node in record.nodes):
+            continue
+        try:
             builder = record.make_builder(create.read_secret(kube, record.location))
             for node in builder.plan.nodes:
                 removed += _remove_idle_pods_of_node(kube, builder, node, dry_run=dry_run)
+        except KubeBuilderError as failure:
+            warn(f"idle pods of builder {record.name} in namespace {namespace} stay: {failure}")
     return removed
 
 

@@ -37,6 +37,8 @@ _HUB_API = "registry-1.docker.io"
 _LONGEST_REASON = 300
 MOST_PAGES = 64
 """Maximum number of pages of a list of referrers."""
+MOST_REFERRERS = 16384
+"""Maximum number of manifests that refer to one."""
 _NEXT = compile_lazily(r'<([^<>]{1,2000})>\s*;\s*rel="?next"?')
 
 
@@ -137,6 +139,8 @@ class RegistryClient:
                 entries += parse_document(answer.body, OCI_INDEX).entries
             except RegistryError:  # A registry that answers any path, such as a proxy with a page of its own.
                 return entries or None
+            if len(entries) > MOST_REFERRERS:
+                raise RegistryError(f"{repository} lists more than {MOST_REFERRERS} referrers of {digest}")
             link = _NEXT.search(answer.headers.get("link", ""))
             url = urljoin(request.url, link[1]) if link else ""
             if not url or parse_origin(url) != parse_origin(request.url):

@@ -107,7 +107,7 @@ class LayoutStore:
         """Return the manifests whose subject is ``digest``: noted in ``index.json``, or listed by an index."""
         entries = list_entries(self.folder)
         roots = [entry for entry in entries if SUBJECT not in _read_annotations(entry)]
-        found = {one["digest"]: one for one in self._walk(roots) if self._find_subject(one, digest)}
+        found = {one["digest"]: one for one in self._walk(roots, set()) if self._find_subject(one, digest)}
         found |= {one["digest"]: one for one in entries if _read_annotations(one).get(SUBJECT) == digest}
         return list(found.values())
 
@@ -115,17 +115,21 @@ class LayoutStore:
         """Note a stored manifest in ``index.json``, unless an index there lists it already."""
         entries = list_entries(self.folder)
         roots = [entry for entry in entries if SUBJECT not in _read_annotations(entry)]
-        listed = {one["digest"] for one in self._walk(roots)} | {one["digest"] for one in entries}
+        listed = {one["digest"] for one in self._walk(roots, set())} | {one["digest"] for one in entries}
         if descriptor["digest"] not in listed:
             notes = {SUBJECT: subject, **_read_annotations(descriptor)}
             put_entry(self.folder, {**descriptor, "annotations": notes}, ())
 
-    def _walk(self, entries: Sequence[Mapping[str, Any]], depth: int = 0) -> Iterator[dict[str, Any]]:
-        """Yield entries and those of the indexes among them."""
+    def _walk(self, entries: Sequence[Mapping[str, Any]], seen: set[str], depth: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield entries and those of the indexes among them; an index that was ``seen`` is not opened again."""
         for entry in entries:
             yield dict(entry)
-            if entry.get("mediaType") in INDEXES and depth < _DEEPEST and self.has_blob(entry["digest"]):
-                yield from self._walk(self.read_manifest(entry["digest"]).entries, depth + 1)
+            digest = entry["digest"]
+            if entry.get("mediaType") not in INDEXES or depth >= _DEEPEST or digest in seen:
+                continue
+            seen.add(digest)
+            if self.has_blob(digest):
+                yield from self._walk(self.read_manifest(digest).entries, seen, depth + 1)
 
     def _find_subject(self, entry: Mapping[str, Any], digest: str) -> bool:
         """Return whether the subject of a listed manifest is ``digest``."""

@@ -15,6 +15,9 @@ IMAGE = "moby/buildkit:buildx-stable-1"
 ROOTLESS_IMAGE = f"{IMAGE}-rootless"
 QEMU_IMAGE = "tonistiigi/binfmt:latest"
 
+MOST_BUILDS = 1000
+"""Largest bound on the builds of a pod: a larger one is a typing error."""
+
 
 class LoadBalance(StrEnum):
     """How a build chooses one of several replicas: by its repository, the least busy, or a random one."""

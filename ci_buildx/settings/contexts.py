@@ -132,21 +132,26 @@ def parse_named_contexts(
     return tuple(named.values())
 
 
+def split_layout(text: str) -> tuple[str, str, str]:
+    """Split ``FOLDER[:TAG][@DIGEST]`` into folder, tag and digest, "" for those that are missing."""
+    match = _OF_LAYOUT.fullmatch(text)
+    assert match is not None
+    return match["folder"], match["tag"] or "", match["digest"] or ""
+
+
 def _parse_layout(name: str, text: str, source: str, cwd: Path, env: Mapping[str, str]) -> ImageLayout:
     """Parse ``FOLDER[:TAG][@DIGEST]`` (buildx 0.38.2 ``util/ocilayout``).
 
     A malformed tag or digest counts as part of the folder's name.
     """
-    match = _OF_LAYOUT.fullmatch(text)
-    assert match is not None
-    folder = refuse_escape(cwd / match["folder"], source=source, env=env)
+    place, tag, digest = split_layout(text)
+    folder = refuse_escape(cwd / place, source=source, env=env)
     if not _is_file(folder / _LAYOUT_INDEX):
         raise InputError(
-            f"context {name!r}: {match['folder']!r} is not an OCI image layout: {_LAYOUT_INDEX} not found",
+            f"context {name!r}: {place!r} is not an OCI image layout: {_LAYOUT_INDEX} not found",
             source=source,
             fix="write oci-layout://FOLDER:TAG or oci-layout://FOLDER@DIGEST",
         )
-    tag, digest = match["tag"] or "", match["digest"] or ""
     return ImageLayout(folder=folder, tag=tag if tag or digest else reference.DEFAULT_TAG, digest=digest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from ci_buildx.bake.compose.documents import read_document
 from ci_buildx.bake.compose.dotenv import read_variables
 from ci_buildx.bake.compose.interpolation import InvalidTemplate, interpolate
 from ci_buildx.bake.compose.merging import merge_documents, merge_services, strip_marks
+from ci_buildx.bake.entitlements import FLAG, is_granted
 from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass
 from ci_buildx.settings.contexts import refuse_escape
@@ -23,14 +25,24 @@ _LARGEST = 2 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComposeFiles:
-    """Access to files that compose files name: ``cwd`` is absolute, ``env`` that of the process."""
+    """Access to files that compose files name: ``cwd`` is absolute, ``env`` that of the process.
+
+    ``readable`` are further paths that may be read.
+    """
 
     cwd: Path
     env: Mapping[str, str]
+    readable: Sequence[str] = ()
 
     def read(self, name: str, *, source: str, required: bool = True) -> str | None:
         """Return a file's text, None if it is missing and not ``required``. Raises InputError."""
         path = refuse_escape(self.cwd / name, source=source, env=self.env)
+        if not (required or path.exists()):
+            return None
+        if not is_granted(path, self.readable, self.cwd):
+            # Its lines could become build arguments.
+            fix = f"add {shlex.quote(f'{FLAG}=fs.read={name}')} if that is intended"
+            raise InputError(f"{name!r} is outside of the working directory", source=source, fix=fix)
         try:
             with path.open("rb") as stream:
                 text = stream.read(_LARGEST + 1)

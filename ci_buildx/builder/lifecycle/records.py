@@ -22,7 +22,7 @@ from ci_buildx.model import platform
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, field
-from ci_buildx.settings.builder import BuilderSettings, LoadBalance, Reclaim, ReplicaRange
+from ci_buildx.settings.builder import MOST_BUILDS, BuilderSettings, LoadBalance, Reclaim, ReplicaRange
 from ci_buildx.settings.syntax import parse_duration
 
 LASTING = (Workload.DEPLOYMENT, Workload.STATEFUL_SET)
@@ -228,7 +228,7 @@ def read_node(kind: Workload, workload: Mapping[str, Any]) -> StoredNode:
             replicas=scale or _read_count(notes.get(labels.REPLICAS, "")),
             runs=read_platforms(notes.get(labels.RUNS, "")),
             loadbalance=read_loadbalance(notes.get(labels.LOADBALANCE, "")),
-            max_builds=_read_count(notes.get(labels.MAX_BUILDS, "0")),
+            max_builds=min(_read_count(notes.get(labels.MAX_BUILDS, "0")), MOST_BUILDS),
             scaling=_read_range(notes),
             reason=notes.get(labels.REASON, ""),
         ),

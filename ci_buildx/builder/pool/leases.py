@@ -23,6 +23,10 @@ SLOT_SECONDS = 60
 """Seconds without a renewal after which a slot is free: longer than a restart of the API server takes."""
 TICKET_SECONDS = 30
 """Seconds without a renewal after which a ticket no longer counts: until then, a killed build delays the next one."""
+LONGEST_DURATION = 600
+"""Maximum seconds for which a renewal counts, whatever the Lease says: its writer may be gone, or hostile."""
+MOST_AHEAD = 300.0
+"""Maximum seconds by which a renewal may be later than this API server's clock: another one may have written it."""
 _LONGEST_KEY = 200
 """Longest sticky key, in characters, that a Lease shows."""
 
@@ -76,9 +80,14 @@ class PoolLease:
     number: int = 0
     created: str = ""
 
+    @property
+    def place(self) -> tuple[str, int, str]:
+        """Return what orders tickets: the second of their creation, which no client can set, then their numbers."""
+        return self.created, self.number, self.name
+
     def is_held(self, now: float) -> bool:
         """Return whether a build holds it at ``now``, the API server's clock in epoch seconds."""
-        return bool(self.holder) and now <= self.expires
+        return bool(self.holder) and self.renewed - MOST_AHEAD <= now <= self.expires
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,17 +112,18 @@ class PoolView:
     def list_queue(self, now: float) -> tuple[PoolLease, ...]:
         """Return the tickets of waiting builds in the order of their creation by the API server."""
         waiting = (one for one in self.leases.values() if one.role is LeaseRole.TICKET and one.is_held(now))
-        return tuple(sorted(waiting, key=lambda one: (one.number, one.created, one.name)))
+        return tuple(sorted(waiting, key=lambda one: one.place))
 
     def list_abandoned(self, now: float, *, grace: float = SLOT_SECONDS) -> tuple[PoolLease, ...]:
-        """Return Leases of killed builds: those that have not counted for ``grace`` seconds.
+        """Return Leases of killed builds: those that have not counted for ``grace`` seconds, or are from the future.
 
         A slot that was given up is not abandoned: it shows when an elastic pool's pod was last used.
         """
         return tuple(
             one
             for one in self.leases.values()
-            if now > one.expires + grace and (one.holder or one.role is LeaseRole.TICKET)
+            if (now > one.expires + grace or one.renewed > now + MOST_AHEAD + grace)
+            and (one.holder or one.role is LeaseRole.TICKET)
         )
 
 
@@ -183,7 +193,7 @@ def read_lease(stored: Mapping[str, Any]) -> PoolLease | None:
         holder=spec.get("holderIdentity") or "",
         renewed=renewed,
         # Fractions of a second were dropped.
-        expires=renewed + (spec.get("leaseDurationSeconds") or 0) + 1.0,
+        expires=renewed + min(spec.get("leaseDurationSeconds") or 0, LONGEST_DURATION) + 1.0,
         number=number,
         created=metadata.get("creationTimestamp") or "",
     )

@@ -12,7 +12,7 @@ from random import Random
 
 from ci_buildx.builder.pods import PodView, rank_pods
 from ci_buildx.model.record import dataclass
-from ci_buildx.settings.builder import BuilderSettings, LoadBalance
+from ci_buildx.settings.builder import MOST_BUILDS, BuilderSettings, LoadBalance
 from ci_buildx.settings.syntax import parse_quantity
 
 STRETCH = (5, 4)
@@ -146,4 +146,4 @@ def choose_most_builds(settings: BuilderSettings) -> int:
         if name in units
     ]
     whole = [share for share in shares if share]
-    return min(whole) if whole else 0
+    return min(*whole, MOST_BUILDS) if whole else 0

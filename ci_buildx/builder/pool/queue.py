@@ -157,9 +157,8 @@ class SlotQueue:
 
     def _find_place(self, view: PoolView, ticket: PoolLease) -> int:
         """Return the number of builds that wait before this one."""
-        mine = (ticket.number, ticket.created, ticket.name)
         queue = view.list_queue(self._pool.keeper.clock.read())
-        return sum((one.number, one.created, one.name) < mine for one in queue)
+        return sum(one.place < ticket.place for one in queue)
 
     def _add_pods(self, view: PoolView, place: int) -> None:
         """Add pods to an elastic node; a later build only does so if those before it have not."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from ci_buildx.model.record import dataclass
+from ci_buildx.progress.step import drop_controls
 
 
 class MigrationVerdict(StrEnum):
@@ -43,8 +44,13 @@ class MigratedFile:
 def format_report(source: str, migrated: MigratedFile) -> str:
     """Return the report: one line for each note, sorted by line, and the counts of the verdicts."""
     notes = sorted(dict.fromkeys((note.line, note.verdict, note.text) for note in migrated.notes), key=lambda n: n[0])
-    lines = [f"{source}:{line}: {verdict}: {text}" for line, verdict, text in notes]
+    lines = [_write_line(f"{source}:{line}: {verdict}: {text}") for line, verdict, text in notes]
     return "".join(f"{line}\n" for line in [*lines, f"{source}: {_count_verdicts(verdict for _, verdict, _ in notes)}"])
+
+
+def _write_line(text: str) -> str:
+    """Return one line of the report: notes quote values of the file, which may hold line breaks and commands."""
+    return drop_controls(" ".join(text.splitlines()), colours=False)
 
 
 def _count_verdicts(verdicts: Iterable[MigrationVerdict]) -> str:

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError
 from ci_buildx.hcl.types.conversion import convert
-from ci_buildx.hcl.types.numbers import BigFloat
+from ci_buildx.hcl.types.numbers import MOST_BITS, BigFloat
 from ci_buildx.hcl.types.unification import ConversionError, unify_types
 from ci_buildx.hcl.types.values import BOOL, NUMBER, STRING, HclValue, make_bool, make_integer, make_number
 
@@ -32,6 +32,8 @@ def _make_operation(operate: Callable[[BigFloat, BigFloat], BigFloat]) -> HclFun
             return make_number(operate(arguments[0].number, arguments[1].number))
         except ZeroDivisionError:
             raise CallError("division by zero") from None
+        except OverflowError as error:
+            raise CallError(str(error)) from None
 
     return HclFunction(_TWO, compute)
 
@@ -96,6 +98,8 @@ def _parse_int(arguments: Sequence[HclValue]) -> HclValue:
     number = 0
     for one in values:
         number = number * base + one
+        if number.bit_length() > MOST_BITS:
+            raise CallError("the number is too large")
     return make_integer(-number if text.startswith("-") else number)
 
 

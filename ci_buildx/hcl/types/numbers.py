@@ -15,6 +15,9 @@ OF_FLOATS = 53
 _NUMBER = re.compile(r"([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d+))?")
 _LARGEST_EXPONENT = 10_000
 """Maximum decimal exponent: a larger one would take seconds to compute."""
+MOST_BITS = 5_000
+"""Maximum binary exponent, above and below 1: about 1500 decimal digits. Products of larger numbers have no end."""
+_TOO_LARGE = "the number is too large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,9 @@ class BigFloat:
 
     @classmethod
     def from_integer(cls, value: int) -> BigFloat:
-        """Return an integer as functions compute it; a large one has as many bits as it needs."""
+        """Return an integer as functions compute it; a large one has as many bits as it needs. Raises OverflowError."""
+        if value.bit_length() > MOST_BITS:
+            raise OverflowError(_TOO_LARGE)
         return cls(Fraction(value), max(OF_INTEGERS, value.bit_length()))
 
     @classmethod
@@ -35,7 +40,10 @@ class BigFloat:
         return cls(Fraction(value), OF_FLOATS)
 
     def round(self) -> BigFloat:
-        """Return the nearest number that the precision can represent, ties to even."""
+        """Return the nearest number that the precision can represent, ties to even.
+
+        This and all operations raise OverflowError for a number of more than :data:`MOST_BITS` bits above or below 1.
+        """
         return BigFloat(_round(self.value, self.precision), self.precision)
 
     def add(self, other: BigFloat) -> BigFloat:
@@ -86,15 +94,20 @@ def parse_number(text: str) -> BigFloat:
         raise ValueError("a number is required")
     exponent = int(match[4] or 0) - len(match[3] or "")
     if abs(exponent) > _LARGEST_EXPONENT or len(text) > _LARGEST_EXPONENT:
-        raise ValueError("the number is too large")
+        raise ValueError(_TOO_LARGE)
     whole = int((match[2] or "") + (match[3] or ""))
     value = whole * Fraction(10) ** exponent
-    return BigFloat(-value if match[1] == "-" else value).round()
+    try:
+        return BigFloat(-value if match[1] == "-" else value).round()
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
 
 
 def _round(value: Fraction, precision: int) -> Fraction:
     if not value:
         return value
+    if abs(value.numerator.bit_length() - value.denominator.bit_length()) > MOST_BITS:
+        raise OverflowError(_TOO_LARGE)
     scale = _find_scale(value, precision)
     return Fraction(round(value * Fraction(2) ** -scale)) * Fraction(2) ** scale
 

@@ -13,7 +13,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.model import reference
 from ci_buildx.model.hosts import is_host
 from ci_buildx.model.lazy import compile_lazily
-from ci_buildx.settings.builder import Pairs, Toleration
+from ci_buildx.settings.builder import MOST_BUILDS, Pairs, Toleration
 from ci_buildx.settings.names import is_label_name, is_label_value, is_object_name, suggest_name
 from ci_buildx.settings.syntax import parse_duration
 
@@ -67,8 +67,6 @@ Choice = TypeVar("Choice", bound=StrEnum)
 _MOST_REPLICAS = 2**31 - 1
 _MOST_ELASTIC = 1000
 _MOST_DIGITS = 11
-MOST_BUILDS = 1000
-"""Largest bound on the builds of a pod: a larger one is a typing error."""
 _HOST_TEXT = r"[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?"
 _VARIABLE = compile_lazily(r"[^=\0]+")
 _HOST = compile_lazily(_HOST_TEXT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from ci_buildx.build.attachables import MOST_UNNAMED, MOST_WARNINGS, BuildLogins, report_passed_login
 from ci_buildx.build.expansion import Unusable, expand
-from ci_buildx.build.login_hosts import find_login_hosts, parse_images
+from ci_buildx.build.login_hosts import find_base_images, find_login_hosts, parse_images
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.secret import Secret
 from ci_buildx.progress import display
@@ -297,3 +298,22 @@ def test_mirrors_are_asked_for_only_if_they_matter(tmp_path: Path) -> None:
 @given(st.text(alphabet="FROMARGCPY \n\\$\"'{}:-+=#/abc.", max_size=200))
 def test_any_text_is_read(text: str) -> None:
     parse_images(text, {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM scratch\n" + "RUN <<a\n" * 50_000,
+        "FROM scratch\nRUN " + "a\\\n" * 200_000,
+        "#syntax=b" + " " * 1_000_000 + "c\nFROM scratch\n",
+        "# syntax" + " " * 1_000_000 + "c\nFROM scratch\n",
+        "FROM a\n" + "".join(f"COPY --from=i{at} / /\n" for at in range(50_000)),
+    ],
+)
+def test_the_work_for_a_dockerfile_is_proportional_to_its_length(text: str, tmp_path: Path) -> None:
+    """Each took minutes or hours."""
+    settings = build(tmp_path, text)
+    begun = time.process_time()
+    find_login_hosts(settings)
+    find_base_images(settings)
+    assert time.process_time() - begun < 20

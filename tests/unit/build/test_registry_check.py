@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.build import registry_check
-from ci_buildx.build.registry_check import describe_lack, list_pushed, list_read
+from ci_buildx.build.registry_check import MOST_ASKED, describe_lack, list_pushed, list_read
 from ci_buildx.buildkit.messages import SolveRequest
 from ci_buildx.errors import RegistryError, SolveError
 from ci_buildx.model.reference import parse_reference
@@ -32,6 +32,11 @@ def settings(tmp_path: Path, dockerfile: str = "FROM scratch\n", **more: Any) ->
 
 def cache(**attrs: str) -> TypedAttributes:
     return TypedAttributes(type="registry", attrs=tuple((name.replace("_", "-"), text) for name, text in attrs.items()))
+
+
+def test_few_base_images_are_asked_for(tmp_path: Path) -> None:
+    text = "FROM scratch\n" + "".join(f"COPY --from=r.io/{at}:1 / /\n" for at in range(1000))
+    assert len(list_read(settings(tmp_path, text), RegistryTrust())) == MOST_ASKED
 
 
 def test_all_that_is_pushed_is_asked_for(tmp_path: Path) -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ci_buildx.errors import InputError
 from ci_buildx.imagetools import inspect as inspect_module
+from ci_buildx.imagetools.location import parse_location
 from ci_buildx.registry.content import DOCKER_MANIFEST
 from tests.unit.imagetools.conftest import Run
 from tests.unit.imagetools.memory_registry import AMD64, ATTESTATION, IN_TOTO, UNKNOWN, MemoryRegistry
@@ -211,3 +214,39 @@ def test_an_attestation_without_end_is_refused(
     monkeypatch.setattr(inspect_module, "LARGEST_ATTESTATION", 20)
     code, _, stderr = run("imagetools", "inspect", registry.name("app", "1"), "--format", "{{json .SBOM}}")
     assert (code, "sent more than 20 bytes for /v2/app/blobs/" in stderr) == (1, True), stderr
+
+
+def test_an_index_that_lists_itself_many_times_over_is_left(
+    registry: MemoryRegistry, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty thousand entries fit into an index, and indexes nest."""
+    monkeypatch.setattr(inspect_module, "MOST_LISTED", 20)
+    entry = {**registry.push_image("app", "amd64"), "platform": AMD64}
+    for level in range(4):
+        entry = registry.push_index("app", [entry] * 8, str(level))
+    code, stdout, stderr = run("imagetools", "inspect", registry.name("app", "3"), "--format", "{{.Image}}")
+    assert (code, stdout) == (1, "")
+    assert f"the image of {registry.name('app')} has more than 20 manifests" in stderr
+
+
+def test_attestations_of_an_image_have_a_bound_together(
+    registry: MemoryRegistry, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect_module, "MOST_ATTESTED", 100)
+    push_statements(registry, "amd64")
+    code, stdout, stderr = run("imagetools", "inspect", registry.name("app", "1"), "--format", "{{json .SBOM}}")
+    assert (code, stdout) == (1, "")
+    assert "the attestations of" in stderr
+
+
+def test_a_layout_that_a_link_leads_out_of_the_workspace_is_refused(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, outside = tmp_path / "work", tmp_path / "outside"
+    outside.mkdir()
+    workspace.mkdir()
+    (workspace / "layout").symlink_to(outside)
+    env = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(workspace)}
+    with pytest.raises(InputError, match="leads out of the job's workspace by a symbolic link"):
+        parse_location("oci-layout://layout:1", source="--tag", cwd=workspace, env=env)
+    assert parse_location("oci-layout://layout:1", source="--tag", cwd=workspace, env={})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.errors import RegistryError
+from ci_buildx.registry import client as client_module
 from ci_buildx.registry.client import MOST_PAGES, RegistryClient, RegistryRepository
 from ci_buildx.registry.content import OCI_INDEX, OCI_MANIFEST, compute_digest
 from ci_buildx.registry.credentials import CredentialStore
@@ -72,3 +73,10 @@ def test_pages_are_followed_at_the_registry_only(registry: Registry) -> None:
 def test_pages_without_end_are_left(registry: Registry) -> None:
     registry.on(f"GET {API}", Reply(body=index("a"), headers={**HEADERS, "Link": f'<{API}>; rel="next"'}))
     assert len(names(registry)) == MOST_PAGES
+
+
+def test_referrers_without_end_are_left(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "MOST_REFERRERS", 10)
+    registry.on(f"GET {API}", Reply(body=index(*"abcdefgh"), headers={**HEADERS, "Link": f'<{API}>; rel="next"'}))
+    with pytest.raises(RegistryError, match=r"lists more than 10 referrers"):
+        names(registry)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from ci_buildx.builder import labels
 from ci_buildx.builder.pool.leases import (
+    LONGEST_DURATION,
+    MOST_AHEAD,
     SLOT_SECONDS,
     TICKET_SECONDS,
     LeaseRole,
@@ -85,6 +87,39 @@ def test_only_what_a_killed_build_left_long_ago_is_abandoned() -> None:
     view = PoolView().change(lease(name="a", expires=100.0)).change(lease(name="b", expires=170.0))
     assert [one.name for one in view.list_abandoned(161.0)] == ["a"]
     assert view.list_abandoned(159.0) == ()
+
+
+def test_a_forged_renewal_holds_nothing() -> None:
+    """Whoever may write Leases could otherwise take a slot, or the head of the queue, for good."""
+    pod = make_pod(3)
+    for renewed, duration in (("2999-01-01T00:00:00.000000Z", 60), (RENEWED, 2**31 - 1), ("9999-12-31T23:59:59Z", 1)):
+        stored = store(make_slot(NODE, pod, 2, holder="me", key="", renewed=renewed))
+        stored["spec"]["leaseDurationSeconds"] = duration
+        read = read_lease(stored)
+        assert read is not None
+        assert not read.is_held(NOW + LONGEST_DURATION + 2)
+        view = PoolView().change(read)
+        assert view.list_held(pod, NOW + LONGEST_DURATION + 2) == frozenset()
+        assert view.list_abandoned(NOW + LONGEST_DURATION + SLOT_SECONDS + 2) == (read,)
+
+
+def test_a_renewal_by_another_api_servers_clock_counts() -> None:
+    stored = store(make_slot(NODE, make_pod(3), 2, holder="me", key="", renewed="2026-05-01T12:05:10.000000Z"))
+    read = read_lease(stored)
+    assert read is not None
+    assert read.renewed == NOW + MOST_AHEAD
+    assert read.is_held(NOW)
+    assert not read.is_held(NOW - 1)
+    assert PoolView().change(read).list_abandoned(NOW) == ()
+
+
+def test_a_forged_place_overtakes_nobody() -> None:
+    """The annotation is the client's, the time of the creation is not."""
+    honest = read_lease(store(make_ticket(NODE, holder="honest", key="", renewed=RENEWED)))
+    forged = make_ticket(NODE, holder="forged", key="", renewed=RENEWED)
+    later = read_lease(store(forged, creationTimestamp="2026-05-01T12:00:11Z", annotations={labels.TICKET: "1"}))
+    assert honest is not None and later is not None
+    assert PoolView().change(later).change(honest).list_queue(NOW + 5) == (honest, later)
 
 
 @pytest.mark.parametrize(

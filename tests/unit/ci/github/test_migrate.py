@@ -507,3 +507,34 @@ def test_bad_arguments(tmp_path: Path, argv: list[str], message: str) -> None:
     (tmp_path / "latin.yml").write_bytes(b"name: \xe9\n")
     with pytest.raises(InputError, match=re.escape(message)):
         run_verb(tmp_path, *argv)
+
+
+def test_the_report_commands_neither_a_terminal_nor_a_runner(tmp_path: Path) -> None:
+    name = '"x\\x1b]52;c;x\\x07\\n::add-mask::x https://u:hunter2hunter2@git.example"'
+    (tmp_path / "w.yml").write_text(
+        f"jobs:\n  a:\n    steps:\n      - name: {name}\n        uses: docker/bake-action@v7\n"
+        f"{BUILD}          target: {name}\n"
+    )
+    code, _, report = run_verb(tmp_path, "--check", "w.yml")
+    assert code in (0, 1)
+    assert not set(report) & {"\x1b", "\x07"}
+    assert all(line.startswith("w.yml:") for line in report.splitlines())
+    assert "hunter2hunter2" not in report
+
+
+def test_write_follows_no_link_that_is_in_its_way(tmp_path: Path) -> None:
+    """A stranger's checkout may hold a link by the name of a temporary file, or in place of the file itself."""
+    checkout, outside = tmp_path / "checkout", tmp_path / "outside.yml"
+    checkout.mkdir()
+    text = f"jobs:\n  a:\n    steps:\n{BUILD}"
+    outside.write_text(text)
+    (checkout / "w.yml").write_text(text)
+    (checkout / ".w.yml.migrate").symlink_to(outside)
+    assert run_verb(checkout, "--write", "w.yml")[0] == 0
+    assert outside.read_text() == text != (checkout / "w.yml").read_text()
+    (checkout / "link.yml").symlink_to(outside)
+    env = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(checkout)}
+    world = ProcessContext(env=env, cwd=checkout, stdout=io.StringIO(), stderr=io.StringIO())
+    with pytest.raises(InputError, match="by a symbolic link"):
+        verb.main(["--write", "link.yml"], world)
+    assert outside.read_text() == text
