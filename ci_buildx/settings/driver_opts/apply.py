@@ -69,12 +69,17 @@ AUTO = "auto"
 
 def apply_options(entries: Entries, base: BuilderSettings, outside: ExternalInputs, *, source: str) -> BuilderSettings:
     """Return the settings with the options applied to ``base``. Raises InputError."""
-    values = {
-        option.field: option.check_value(entries[name].value, outside, source=entries[name].source)
-        for name, option in OPTIONS.items()
-        if option.field and name in entries
-    }
-    builder = replace(_set_fields(base, values), env=_check_env(entries, base))
+    fields, pod_fields = {}, dict(base.pod_fields)
+    for name, option in OPTIONS.items():
+        if name not in entries or not (option.field or option.pod_field):
+            continue
+        value = option.check_value(entries[name].value, outside, source=entries[name].source)
+        if option.field:
+            fields[option.field] = value
+        else:
+            pod_fields[option.pod_field] = value
+    builder = _set_fields(base, fields)
+    builder = replace(builder, pod_fields=tuple(pod_fields.items()), env=_check_env(entries, base))
     if builder.rootless and builder.image == IMAGE and "image" not in entries:
         builder = replace(builder, image=ROOTLESS_IMAGE)
     builder = _add_resources(builder, entries, source)

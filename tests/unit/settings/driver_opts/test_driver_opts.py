@@ -86,7 +86,10 @@ def test_the_last_of_a_name_counts_and_empty_ones_do_not() -> None:
         ('"annotation=a.example/x=1,y=2=3"', {"annotations": (("a.example/x", "1"), ("y", "2=3"))}),
         ("annotations=x=", {"annotations": (("x", ""),)}),
         ('"labels=team=images,tier="', {"labels": (("team", "images"), ("tier", ""))}),
-        ("serviceaccount=builder,schedulername=packs", {"serviceaccount": "builder", "schedulername": "packs"}),
+        (
+            "serviceaccount=builder,schedulername=packs",
+            {"pod_fields": (("serviceAccountName", "builder"), ("schedulerName", "packs"))},
+        ),
         ("loadbalance=random", {"loadbalance": LoadBalance.RANDOM}),
         ("qemu.install=true,qemu.image=mine:1", {"qemu": Qemu(install=True, image="mine:1")}),
         (
@@ -112,10 +115,10 @@ def test_the_last_of_a_name_counts_and_empty_ones_do_not() -> None:
                 "confinement": Confinement(seccomp="localhost/buildkit.json", apparmor=""),
             },
         ),
-        ("priority-class=high,grace-period=2m", {"priority_class": "high", "grace_period": 120}),
-        ("dns-policy=ClusterFirst", {"dns_policy": "ClusterFirst"}),
-        ("dns-policy=ClusterFirstWithHostNet", {"dns_policy": "ClusterFirstWithHostNet"}),
-        ("dns-policy=Default", {"dns_policy": "Default"}),
+        ("priority-class=high,grace-period=2m", {"pod_fields": (("priorityClassName", "high"),), "grace_period": 120}),
+        ("dns-policy=ClusterFirst", {"pod_fields": (("dnsPolicy", "ClusterFirst"),)}),
+        ("dns-policy=ClusterFirstWithHostNet", {"pod_fields": (("dnsPolicy", "ClusterFirstWithHostNet"),)}),
+        ("dns-policy=Default", {"pod_fields": (("dnsPolicy", "Default"),)}),
         ("dns-policy=", {}),
         ("proxy=false", {"proxy": None}),
         (
