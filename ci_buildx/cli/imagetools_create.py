@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from ci_buildx.progress.display import BuildDisplay
 
 SUMMARY = (
-    "Makes a new image of existing ones: merges images of several platforms under one name, tags or copies an image, "
+    "Makes a new image from existing ones: merges images of several platforms under one name, tags or copies an image, "
     "within a registry or between registries and OCI layouts (oci-layout://PATH:TAG). Attestations and signatures "
     "stay with their images. A source is a reference, a digest in the repository of --tag, or the JSON of a "
     "descriptor. No builder is needed."
 )
 EXAMPLES = f"""\
 examples:
-  one image of two
+  one image from two
     kube-builder imagetools create -t registry.example/team/app:1 \\
       registry.example/team/app:1-amd64 registry.example/team/app:1-arm64
   another tag, in another registry
@@ -87,7 +87,7 @@ OPTIONS = (
         flags=("--append",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.IMAGE,
-        help="add the sources to the image that the first --tag has now",
+        help="add the sources to the image that the first --tag names now",
     ),
     Option(
         name="prefer-index",
@@ -101,7 +101,7 @@ OPTIONS = (
         flags=("--dry-run",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.RESULT,
-        help="print the new image's index, and publish nothing",
+        help="print the new image's index without publishing it",
     ),
     Option(
         name="metadata-file",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SUMMARY = (
     "Migrates CI files to kube-builder: GitHub workflows and actions with docker's actions, and GitLab pipelines with "
-    "kaniko or docker. Prints the new file on standard output and a report on standard error. A step that cannot be "
-    "replaced stays."
+    "kaniko or docker. Prints the new file on standard output and a report on standard error. Steps that "
+    "cannot be replaced are left unchanged."
 )
 EXAMPLES = f"""\
 examples:
@@ -39,7 +39,7 @@ _SWITCHES = (
         flags=("--check",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.RESULT,
-        help="print only the report; exit with 1 if anything is left to do by hand",
+        help="print only the report; exit with 1 if manual work remains",
     ),
 )
 

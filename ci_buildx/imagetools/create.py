@@ -1,4 +1,4 @@
-"""Makes a new image of existing ones: reads the sources, copies what is missing, publishes the result."""
+"""Makes a new image from existing ones: reads the sources, copies what is missing, publishes the result."""
 
 from __future__ import annotations
 
