@@ -50,14 +50,7 @@ examples:
 _NONE = "none"
 PROGRESS = replace(options.BY_NAME["progress"], choices=(*ProgressMode, _NONE))
 OPTIONS = (
-    Option(
-        name="tags",
-        flags=("-t", "--tag"),
-        kind=OptionKind.LINES,
-        metavar="REF",
-        group=OptionGroup.IMAGE,
-        help="name of the new image",
-    ),
+    replace(options.BY_NAME["tags"], kind=OptionKind.LINES, help="name of the new image"),
     Option(
         name="files",
         flags=("-f", "--file"),
@@ -66,20 +59,16 @@ OPTIONS = (
         group=OptionGroup.IMAGE,
         help="read a source from a file: a descriptor, a digest or a reference",
     ),
-    Option(
-        name="platforms",
+    replace(
+        options.BY_NAME["platforms"],
         flags=("-p", "--platform"),
         kind=OptionKind.LINES,
-        metavar="PLATFORM",
-        group=OptionGroup.IMAGE,
+        otherwise="",
         help="keep only these platforms, with their attestations",
     ),
-    Option(
-        name="annotations",
-        flags=("--annotation",),
-        kind=OptionKind.LINES,
+    replace(
+        options.BY_NAME["annotations"],
         metavar="TARGET:K=V",
-        group=OptionGroup.IMAGE,
         help="OCI annotation; TARGET is index, manifest-descriptor or manifest-descriptor[linux/amd64]",
     ),
     Option(
@@ -103,13 +92,7 @@ OPTIONS = (
         group=OptionGroup.RESULT,
         help="print the new image's index without publishing it",
     ),
-    Option(
-        name="metadata-file",
-        flags=("--metadata-file",),
-        metavar="FILE",
-        group=OptionGroup.RESULT,
-        help="write the new image's descriptor and names to a JSON file",
-    ),
+    replace(options.BY_NAME["metadata-file"], help="write the new image's descriptor and names to FILE as JSON"),
     PROGRESS,
     *registries.OPTIONS,
 )

@@ -10,7 +10,7 @@ from ci_buildx.cli import imagetools_create, registries
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.model.record import replace
-from ci_buildx.settings.option import Option, OptionGroup, OptionKind
+from ci_buildx.settings.option import Option, OptionGroup
 from ci_buildx.settings.platforms import parse_platforms
 
 SUMMARY = (
@@ -40,14 +40,7 @@ FROM = Option(
 PLATFORMS = replace(
     _CREATE["platforms"], help="fail if this platform is missing, for example because a job did not pass on its digest"
 )
-ANNOTATIONS = Option(
-    name="annotations",
-    flags=("--annotation",),
-    kind=OptionKind.LINES,
-    metavar="K=V",
-    group=OptionGroup.IMAGE,
-    help="OCI annotation of the merged index",
-)
+ANNOTATIONS = replace(_CREATE["annotations"], metavar="K=V", help="OCI annotation of the merged index")
 OPTIONS = (
     _CREATE["tags"],
     FROM,
