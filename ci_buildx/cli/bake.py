@@ -88,7 +88,9 @@ OWN_OPTIONS = (
     _make_option("sbom", "SBOM of all targets; same as --set=*.attest=type=sbom", _RESULT, "VALUE"),
     _make_switch("no-cache", "run every step of all targets, ignoring the cache", _CACHE),
     _make_switch("pull", "check the registry for newer base images of all targets", _CACHE),
-    _make_option("policy", "disabled=true ignores the Rego policies next to the Dockerfiles", _CACHE, "KEY=VALUE", many=True),
+    _make_option(
+        "policy", "disabled=true ignores the Rego policies next to the Dockerfiles", _CACHE, "KEY=VALUE", many=True
+    ),
     _make_option(
         "allow",
         "permit what the definition requests: network.host, security.insecure, device, ssh, fs=PATH, fs.read=PATH, "
@@ -99,8 +101,8 @@ OWN_OPTIONS = (
     ),
     _make_option(
         "jobs",
-        "maximum number of targets at once, or MODE[,parallel=N]: fail-fast, defer-output (export once all are built) or "
-        "defer-error (build the others as well)",
+        "maximum number of targets at once, or MODE[,parallel=N]: fail-fast, defer-output (export once all are built) "
+        "or defer-error (build the others as well)",
         _STEPS,
         "N|MODE",
         short="-j",

@@ -76,7 +76,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if shape == _YAML:
         around.stdout.write(drop_controls(found.fix))
         if not found.fix:
-            around.warn(f"this account lacks no rights of mode {mode}: there is nothing to apply")
+            around.warn(f"this account has all rights of mode {mode}; there is nothing to apply")
     else:
         around.stdout.write(encode_json(found) if shape == "json" else format_summary(found, wishes))
     return 0 if found.healthy else _MISSING
@@ -180,7 +180,7 @@ _PURPOSES = {
     "namespace": "builds in the namespace {namespace}",
     "reaper": "kube-builder reap",
     "listing": "kube-builder ls in all namespaces",
-    "looking": "plans by the cluster's nodes",
+    "looking": "planning by the cluster's nodes",
 }
 """What each mode is for."""
 
@@ -206,12 +206,12 @@ def format_summary(found: DoctorReport, wishes: DoctorRequest) -> str:
 
 
 def _format_lack(ability: CommandAbility) -> list[str]:
-    """Return the lines about commands that the account cannot use: what they lack, and the option that fixes it."""
+    """Return the lines about commands that the account cannot use: the missing rights, and how to get them."""
     place = f" in namespace {ability.namespace}" if ability.namespace else ""
     option = f" --namespace {ability.namespace}" if ability.namespace else ""
     return [
         f"  {ability.commands}{place}",
-        f"    lacks {'; '.join(ability.lack)}",
+        f"    missing: {'; '.join(ability.lack)}",
         f"    kube-builder doctor --mode {ability.mode}{option} --fix",
     ]
 

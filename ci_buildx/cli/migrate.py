@@ -60,7 +60,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if len(files) > 1 and not (diff or write or check):
         raise InputError("several files are named", fix="add --diff, --write or --check")
     if write and STDIN in files:
-        raise InputError("stdin cannot be changed", source="--write", fix="name a file, or leave out --write")
+        raise InputError("stdin cannot be changed", source="--write", fix="name a file, or omit --write")
     from ci_buildx.ci.migration.report import format_report
 
     results = [(file, text := _read_file(file, around), _migrate_text(text, file)) for file in files]

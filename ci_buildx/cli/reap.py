@@ -49,6 +49,8 @@ def make_parser() -> VerbParser:
     )
     parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     other = parser.add_argument_group("Other")
-    other.add_argument("--dry-run", dest="dry-run", action="store_true", help="print what would be removed, and remove nothing")
+    other.add_argument(
+        "--dry-run", dest="dry-run", action="store_true", help="print what would be removed, and remove nothing"
+    )
     parser.offer_help(other)
     return parser

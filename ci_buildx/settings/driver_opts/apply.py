@@ -45,7 +45,7 @@ def check_combinations(builder: BuilderSettings, *, source: str) -> None:
             "rootless=true conflicts with user-namespaces=true",
             source=source,
             fix=(
-                "omit one: each alone avoids root on the node, and rootlesskit "
+                "omit one: each alone avoids root on the cluster node, and rootlesskit "
                 "needs IDs that a user namespace does not have"
             ),
         )
@@ -53,7 +53,7 @@ def check_combinations(builder: BuilderSettings, *, source: str) -> None:
         raise InputError(
             "qemu.install=true conflicts with user-namespaces=true",
             source=source,
-            fix="omit one: emulators are registered with the node's kernel, which requires root on the node",
+            fix="omit one: emulators are registered with the cluster node's kernel, which requires root there",
         )
     if builder.confinement != Confinement() and not builder.rootless:
         raise InputError(
@@ -144,7 +144,9 @@ def _add_network(builder: BuilderSettings, entries: Entries) -> BuilderSettings:
     if runners is not None:
         selector = checks.check_selector(runners.value, source=runners.source)
         if builder.network is None:
-            raise InputError("has no effect without network-policy=true", source=runners.source, fix="add it")
+            raise InputError(
+                "has no effect without network-policy=true", source=runners.source, fix="add network-policy=true"
+            )
         builder = replace(builder, network=NetworkIsolation(runners=selector))
     return builder
 

@@ -263,7 +263,7 @@ def test_resources_of_several_options_are_compared() -> None:
             "rootless=true,user-namespaces=true",
             (
                 ": rootless=true conflicts with user-namespaces=true; "
-                "omit one: each alone avoids root on the node, and rootlesskit "
+                "omit one: each alone avoids root on the cluster node, and rootlesskit "
                 "needs IDs that a user namespace does not have"
             ),
         ),
@@ -288,7 +288,7 @@ def test_resources_of_several_options_are_compared() -> None:
             "insecure-registries=http://x",
             " insecure-registries: 'http://x' is not a registry host; write it like host:5000",
         ),
-        ("runner-selector=a=b", " runner-selector: has no effect without network-policy=true; add it"),
+        ("runner-selector=a=b", " runner-selector: has no effect without network-policy=true; add network-policy=true"),
         ("ca-certificates=none.pem", " ca-certificates: cannot read 'none.pem': No such file or directory"),
         ("pod-template={", " pod-template: 1:2: "),
         ("pod-template={}", ""),
