@@ -102,7 +102,7 @@ WORDS: dict[str, str] = {
     r"\bis there already\b": "already exists",
     r"\btakes no\b": "does not accept",
     r"\bsomething else than\b": "invalid, unexpected",
-    r"\bleave (it|them|this) out\b": "omit",
+    r"\bleaves? (it |them |this )?out\b": "omit",
     r"\bgive one( of them)?\b": "set only one",
     r"\bas (its|the) inputs say\b": "as its inputs configure it",
     r"\blacks the right\b": "has insufficient permissions",

@@ -179,11 +179,11 @@ def _judge_shell(snippet: Snippet) -> Judgement | None:
     return Judgement(Treatment.LEFT, "; ".join(dict.fromkeys(reasons)))
 
 
-def _parsed_by(test: str) -> Any:
+def _judge_as_parsed(test: str) -> Any:
     return lambda _: Judgement(Treatment.PARSED, test)
 
 
-def _left_for(reason: str) -> Any:
+def _judge_as_left(reason: str) -> Any:
     return lambda _: Judgement(Treatment.LEFT, reason)
 
 
@@ -191,13 +191,13 @@ _JUDGES: dict[str, Any] = {
     "yaml": _judge_yaml,
     "sh": _judge_shell,
     "console": _judge_shell,
-    "hcl": _parsed_by(f"{_HERE}: bake's own parser reads it"),
-    "json": _parsed_by(f"{_EXAMPLES}: it is JSON"),
-    "toml": _parsed_by(f"{_EXAMPLES}: it is TOML"),
-    "groovy": _parsed_by(f"{_HERE}: the shell steps of a Jenkinsfile run kube-builder commands"),
-    "dockerfile": _parsed_by(f"{_HERE}: each line is an instruction"),
-    "text": _left_for("output or a drawing, not code"),
-    "": _left_for("output or a drawing, not code"),
+    "hcl": _judge_as_parsed(f"{_HERE}: bake's own parser reads it"),
+    "json": _judge_as_parsed(f"{_EXAMPLES}: it is JSON"),
+    "toml": _judge_as_parsed(f"{_EXAMPLES}: it is TOML"),
+    "groovy": _judge_as_parsed(f"{_HERE}: the shell steps of a Jenkinsfile run kube-builder commands"),
+    "dockerfile": _judge_as_parsed(f"{_HERE}: each line is an instruction"),
+    "text": _judge_as_left("output or a drawing, not code"),
+    "": _judge_as_left("output or a drawing, not code"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What a bake leaves: the metadata file, and the answers to calls of the frontend."""
+"""Results of ``bake``: the metadata file, and the answers to calls of the frontend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Entries of targets from the values of expressions: a list of texts and objects, mixed as one likes."""
+"""Entries of targets from the values of expressions: lists that may mix texts and objects."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from ci_buildx.bake.entries import (
     parse_secret,
     parse_ssh,
 )
-from ci_buildx.hcl.types.conversion import ConversionError, convert
-from ci_buildx.hcl.types.mismatch import describe_mismatch
+from ci_buildx.hcl.types.conversion import ConversionError, convert, describe_mismatch
 from ci_buildx.hcl.types.numbers import BigFloat
 from ci_buildx.hcl.types.values import (
     NUMBER,

@@ -34,8 +34,8 @@ _SECOND_ANSWER_TIME = 2.0
 """Seconds for the first answer over that connection."""
 _BOOT_TIME = 3.0
 """Seconds in which a pod is usually up."""
-_ALL_WAYS = "kube-builder doctor tries each transport and shows what each needs"
-_OTHER_WAYS = "leave out --transport, so that all of them are tried"
+_ALL_WAYS = "run kube-builder doctor, which tries each transport and reports what it needs"
+_OTHER_WAYS = "omit --transport to try all of them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

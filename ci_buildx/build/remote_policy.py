@@ -74,7 +74,7 @@ def explain_failure(failure: SolveError, name: str) -> SolveError:
     if _UNREADABLE not in failure.message:
         return failure
     return SolveError(
-        f"the context holds {name}, a link that leads nowhere; beside a Dockerfile it is {NOT_ENFORCED}",
+        f"the context contains {name}, a broken link; next to a Dockerfile it is {NOT_ENFORCED}",
         fix="remove it, or build without it: --policy disabled=true",
     )
 

@@ -121,7 +121,8 @@ class ClusterFacts:
         wanted = ";".join(map(str, [*tolerations, *(taint.make_toleration() for taint in missing)]))
         taints = ", ".join(map(str, missing))
         return (
-            f"node {node.name} is reserved by taint {taints}: tolerate it with --driver-opt '\"tolerations={wanted}\"'"
+            f"cluster node {node.name} is reserved by taint {taints}: "
+            f"tolerate it with --driver-opt '\"tolerations={wanted}\"'"
         )
 
 

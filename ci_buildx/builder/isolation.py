@@ -18,10 +18,10 @@ from ci_buildx.settings.builder import BuilderSettings, UserNamespaces
 _ON_BY_DEFAULT = (1, 33)
 """First Kubernetes version that keeps the field by default (feature gate UserNamespacesSupport)."""
 
-_ROOTLESS = "rootless: buildkitd is uid 1000 on its node"
-_INSIDE = "user namespace: root in the pod is an unprivileged user on its node"
+_ROOTLESS = "rootless: buildkitd is uid 1000 on its cluster node"
+_INSIDE = "user namespace: root in the pod is an unprivileged user on its cluster node"
 _ASKED = f"{_INSIDE}, as the cluster's policy requires"
-_HOST = "no user namespace: privileged BuildKit is root on its node"
+_HOST = "no user namespace: privileged BuildKit is root on its cluster node"
 _SOURCE = "driver-opt user-namespaces"
 NEEDED = "need hostUsers: false"
 """Text in refusals, by the policies of docs/rbac, of privileged pods without a user namespace."""
@@ -57,9 +57,9 @@ def _require_user_namespaces(node: NodePlan, candidates: Sequence[KubeNode]) -> 
     if candidates and not able:
         names = ", ".join(fact.name for fact in candidates[:5])
         raise InputError(
-            f"no node that fits reports user namespaces: {names}",
+            f"no suitable cluster node reports user namespaces: {names}",
             source=_SOURCE,
-            fix="they need Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33",
+            fix="they require Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33",
         )
     hosts = () if len(able) == len(candidates) else tuple(fact.labels.get(labels.HOSTNAME, fact.name) for fact in able)
     return replace(node, user_namespace=True, isolation=_INSIDE, hosts=hosts)
@@ -70,14 +70,14 @@ def _find_obstacle(candidates: Sequence[KubeNode], facts: ClusterFacts, settings
     if settings.qemu.install:
         # Since Linux 6.7 a user namespace can have its own emulators, but they are lost when binfmt_misc is unmounted
         # there, as the init container does (fs/binfmt_misc.c); and those of the cluster node are hidden from then on.
-        return "driver-opt qemu.install registers emulators with the node's kernel"
+        return "driver-opt qemu.install registers emulators with the cluster node's kernel"
     if facts.nodes is None:
-        return "listing nodes is not allowed (docs/rbac/looking.yaml grants it)"
+        return "listing cluster nodes is not allowed (docs/rbac/looking.yaml grants it)"
     if not candidates:
-        return "no ready node fits yet"
+        return "no ready cluster node fits yet"
     unable = sum(not fact.user_namespaces or fact.kubelet < _ON_BY_DEFAULT for fact in candidates)
     if unable:
-        return f"{unable} of {len(candidates)} nodes report none"
+        return f"{unable} of {len(candidates)} cluster nodes report none"
     return ""
 
 
@@ -106,7 +106,7 @@ def correct_isolation(planned: Plan, created: Sequence[Mapping[str, Any]], setti
         raise Invalid(
             "user-namespaces=true: the API server drops hostUsers",
             status=422,
-            fix="its feature gate UserNamespacesSupport is off",
+            fix="enable its feature gate UserNamespacesSupport, or omit the option",
         )
     return Plan(nodes=nodes)
 

@@ -262,7 +262,7 @@ def _plan_selected(architecture: str, groups: dict[str, tuple[Platform, ...]], r
 def _plan_by_scheduling(
     architecture: str, platforms: tuple[Platform, ...], replicas: int, facts: ClusterFacts
 ) -> NodePlan:
-    why = "listing nodes is not allowed" if facts.nodes is None else "no ready node fits yet"
+    why = "listing cluster nodes is not allowed" if facts.nodes is None else "no ready cluster node fits yet"
     reason = f"{_join_names(platforms)}: native by scheduling: {why}"
     return NodePlan(
         name=architecture,

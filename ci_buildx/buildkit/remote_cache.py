@@ -196,7 +196,7 @@ def _sort_places(count: int, before: Callable[[int], Iterable[int]]) -> list[int
             place = waiting[-1]
             missing = [each for each in before(place) if each != -1 and each not in done] if place not in done else []
             if any(each in begun or not 0 <= each < count for each in missing):
-                raise ValueError("its records refer to each other in a circle, or to nothing")
+                raise ValueError("its records refer to each other in a circle, or to missing ones")
             if missing:
                 begun.add(place)
                 waiting += missing

@@ -105,7 +105,7 @@ def make_request(
     if not names:
         raise InputError("missing name of the image", source=sources["tags"], fix="write REGISTRY/NAME:TAG")
     if not digests:
-        raise InputError("no digests", source=sources["digests"], fix=_FIX)
+        raise InputError("missing digests", source=sources["digests"], fix=_FIX)
     home = _parse_name(repository, source=sources["repository"]) if repository else names[0]
     return MergeRequest(
         digests=tuple(dict.fromkeys(digests)),

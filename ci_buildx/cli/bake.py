@@ -75,24 +75,26 @@ OWN_OPTIONS = (
         "TARGET.KEY=VALUE",
         many=True,
     ),
-    _make_option("var", "value of a variable of the definition", _IMAGE, "NAME=VALUE", many=True),
+    _make_option("var", "set a variable of the definition", _IMAGE, "NAME=VALUE", many=True),
     _make_switch("print", "print the targets as JSON instead of building", _RESULT),
     _make_option("list", "list targets or variables; type=targets,format=json for JSON", _RESULT, "KIND"),
-    _make_switch("push", "push the images of all targets: --set=*.output=type=registry", _RESULT),
-    _make_switch("load", "load the images of all targets into docker: --set=*.output=type=docker", _RESULT),
-    _make_option("metadata-file", "write the results of all targets, as JSON by target, to a file", _RESULT, "FILE"),
+    _make_switch("push", "push the images of all targets; same as --set=*.output=type=registry", _RESULT),
+    _make_switch("load", "load the images of all targets into docker; same as --set=*.output=type=docker", _RESULT),
+    _make_option("metadata-file", "write the results of all targets to FILE, as JSON by target", _RESULT, "FILE"),
     _make_option(
-        "call", "request about the Dockerfiles instead of a build: check, outline, targets", _RESULT, "METHOD"
+        "call", "instead of building, report on the Dockerfiles: check, outline or targets", _RESULT, "METHOD"
     ),
-    _make_switch("check", "short for --call=check", _RESULT),
-    _make_option("provenance", "provenance of all targets: --set=*.attest=type=provenance", _RESULT, "VALUE"),
-    _make_option("sbom", "SBOM of all targets: --set=*.attest=type=sbom", _RESULT, "VALUE"),
-    _make_switch("no-cache", "build all targets without cache", _CACHE),
-    _make_switch("pull", "always look up the base images of all targets", _CACHE),
-    _make_option("policy", "policy evaluation of all targets: only disabled=true", _CACHE, "KEY=VALUE", many=True),
+    _make_switch("check", "same as --call check", _RESULT),
+    _make_option("provenance", "provenance of all targets; same as --set=*.attest=type=provenance", _RESULT, "VALUE"),
+    _make_option("sbom", "SBOM of all targets; same as --set=*.attest=type=sbom", _RESULT, "VALUE"),
+    _make_switch("no-cache", "run every step of all targets, ignoring the cache", _CACHE),
+    _make_switch("pull", "check the registry for newer base images of all targets", _CACHE),
+    _make_option(
+        "policy", "disabled=true ignores the Rego policies next to the Dockerfiles", _CACHE, "KEY=VALUE", many=True
+    ),
     _make_option(
         "allow",
-        "grant what the definition asks for: network.host, security.insecure, device, ssh, fs=PATH, fs.read=PATH, "
+        "permit what the definition requests: network.host, security.insecure, device, ssh, fs=PATH, fs.read=PATH, "
         "fs.write=PATH",
         _STEPS,
         "ENTITLEMENT",
@@ -100,8 +102,8 @@ OWN_OPTIONS = (
     ),
     _make_option(
         "jobs",
-        "number of targets at once, or MODE[,parallel=N]: fail-fast, defer-output (export once all are built) or "
-        "defer-error (build the others as well)",
+        "maximum number of targets at once, or MODE[,parallel=N]: fail-fast, defer-output (export once all are built) "
+        "or defer-error (build the others as well)",
         _STEPS,
         "N|MODE",
         short="-j",
@@ -109,7 +111,7 @@ OWN_OPTIONS = (
 )
 SHARED = (
     *("builder", "keep", "lifetime", "driver-opts", "builder-config", "buildkitd-config", "buildkitd-flags"),
-    *("sticky-key", "transport", "namespace", "kubeconfig", "kube-context", "oidc"),
+    *("sticky-key", "queue-timeout", "transport", "namespace", "kubeconfig", "kube-context", "oidc"),
     *("context-mtime", "timeline", "progress", "debug"),
 )
 """Options of ``build`` that are about the job around the targets."""
@@ -354,7 +356,8 @@ def make_parser() -> VerbParser:
     """Make the verb's parser."""
     usage = "[OPTIONS] [URL [CONTEXT-URL]] [TARGET…]"
     parser = VerbParser("bake", usage, SUMMARY, examples=EXAMPLES, refused=_HIDDEN)
-    parser.add_argument("names", nargs="*", metavar="TARGET", help="targets, groups, or patterns such as app-*")
+    group = parser.add_argument_group("Arguments")
+    group.add_argument("names", nargs="*", metavar="TARGET", help="targets, groups, or patterns such as app-*")
     parser.add_options(OPTIONS)
     parser.offer_help()
     return parser

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SUMMARY = (
     "Checks that a cluster meets the requirements of builds: versions, each permission, "
     "PodSecurity, architectures, runtime handlers, user namespaces, storage classes, the reaper, who can use the "
-    "accounts, registries, and whether NetworkPolicies are enforced. It creates a test builder and a few pods, "
-    "and removes them. It lists the commands that this account cannot use, with the rights that they lack; --fix "
+    "service accounts, registries, and whether NetworkPolicies are enforced. It creates a test builder and a few pods, "
+    "and removes them. It lists the commands that this account cannot use, with the rights that are missing; --fix "
     "prints the YAML that grants this account the rights of one mode."
 )
 EXAMPLES = f"""\
@@ -35,7 +35,7 @@ examples:
   kube-builder doctor --namespace ci-builds --format json
   read-only: create nothing
     kube-builder doctor --no-probe
-  print what grants this account the rights that it lacks
+  print the YAML that grants this account its missing rights
     kube-builder doctor --fix > rights.yaml
   grant the rights of jobs, as a cluster administrator
     kubectl create namespace kube-builder
@@ -76,7 +76,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if shape == _YAML:
         around.stdout.write(drop_controls(found.fix))
         if not found.fix:
-            around.warn(f"this account lacks no rights of mode {mode}: there is nothing to apply")
+            around.warn(f"this account has all rights of mode {mode}; there is nothing to apply")
     else:
         around.stdout.write(encode_json(found) if shape == "json" else format_summary(found, wishes))
     return 0 if found.healthy else _MISSING
@@ -120,17 +120,17 @@ def render_roles(mode: str, namespace: str, named: str) -> str:
 def make_parser() -> VerbParser:
     """Make the verb's parser."""
     parser = VerbParser("doctor", "[OPTIONS] [REGISTRY…]", SUMMARY, examples=EXAMPLES)
-    parser.add_options([options.BY_NAME[name] for name in _OPTIONS])
     help_of_registries = "registry that builds use, HOST or HOST:PORT; checked from here and from a pod"
     parser.add_argument_group("Arguments").add_argument(
         "registries", nargs="*", metavar="REGISTRY", help=help_of_registries
     )
+    parser.add_options([options.BY_NAME[name] for name in _OPTIONS])
     other = parser.add_argument_group("Other")
     other.add_argument("--no-probe", dest="no-probe", action="store_true", help="create no builder and no pods")
     other.add_argument(
         "--fix",
         action="store_true",
-        help="print only the YAML that grants this account what it lacks of --mode; implies --no-probe",
+        help="print only the YAML that grants this account the missing rights of --mode; implies --no-probe",
     )
     other.add_argument(
         "--format", default=argparse.SUPPRESS, metavar="|".join(_FORMATS), help="output format (default: table)"
@@ -180,7 +180,7 @@ _PURPOSES = {
     "namespace": "builds in the namespace {namespace}",
     "reaper": "kube-builder reap",
     "listing": "kube-builder ls in all namespaces",
-    "looking": "plans by the cluster's nodes",
+    "looking": "planning by the cluster's nodes",
 }
 """What each mode is for."""
 
@@ -197,7 +197,7 @@ def format_summary(found: DoctorReport, wishes: DoctorRequest) -> str:
     lines = ["", f"{verdict}. Warnings: {counted[CheckStatus.WARNING]}."]
     if found.fix:
         shown = f"--mode {wishes.mode}" + (f" --namespace {namespace}" if namespace else "")
-        lines += ["", "This prints what grants the account the rights that it lacks, for an administrator to apply:"]
+        lines += ["", "This command prints the YAML that grants the missing rights, for an administrator to apply:"]
         lines += [f"  kube-builder doctor {shown} --fix"]
     if any(one.lack for one in found.commands):
         lines += ["", "This account cannot use:"]
@@ -206,12 +206,12 @@ def format_summary(found: DoctorReport, wishes: DoctorRequest) -> str:
 
 
 def _format_lack(ability: CommandAbility) -> list[str]:
-    """Return the lines about commands that the account cannot use: what they lack, and the option that fixes it."""
+    """Return the lines about commands that the account cannot use: the missing rights, and how to get them."""
     place = f" in namespace {ability.namespace}" if ability.namespace else ""
     option = f" --namespace {ability.namespace}" if ability.namespace else ""
     return [
         f"  {ability.commands}{place}",
-        f"    lacks {'; '.join(ability.lack)}",
+        f"    missing: {'; '.join(ability.lack)}",
         f"    kube-builder doctor --mode {ability.mode}{option} --fix",
     ]
 

@@ -55,7 +55,7 @@ def read_filters(texts: Sequence[str]) -> CacheFilters:
         if name not in KEYS:
             raise InputError(f"unknown filter {name!r}", source="--filter", fix=suggest_name(name, KEYS))
         if key in found:
-            raise InputError(f"filter {key!r} is given twice", source="--filter")
+            raise InputError(f"filter {key!r} is given twice", source="--filter", fix="set it once")
         found[key] = value if equals else ""
     ages = [key for key in AGES if key in found]
     if len(ages) > 1:
@@ -107,7 +107,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     kind = answers.read_choice("format", ("table", "pretty", "json"))
     if answers.switch("verbose"):
         if answers.read_text("format"):
-            raise InputError("cannot be combined with --format", source="--verbose")
+            raise InputError("cannot be combined with --format", source="--verbose", fix="set only one")
         kind = "pretty"
     asked = read_filters(answers.read_texts("filter"))
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)

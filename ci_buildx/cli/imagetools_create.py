@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     from ci_buildx.progress.display import BuildDisplay
 
 SUMMARY = (
-    "Makes a new image of existing ones: merges images of several platforms under one name, tags or copies an image, "
+    "Makes a new image from existing ones: merges images of several platforms under one name, tags or copies an image, "
     "within a registry or between registries and OCI layouts (oci-layout://PATH:TAG). Attestations and signatures "
     "stay with their images. A source is a reference, a digest in the repository of --tag, or the JSON of a "
     "descriptor. No builder is needed."
 )
 EXAMPLES = f"""\
 examples:
-  one image of two
+  one image from two
     kube-builder imagetools create -t registry.example/team/app:1 \\
       registry.example/team/app:1-amd64 registry.example/team/app:1-arm64
   another tag, in another registry
@@ -50,14 +50,7 @@ examples:
 _NONE = "none"
 PROGRESS = replace(options.BY_NAME["progress"], choices=(*ProgressMode, _NONE))
 OPTIONS = (
-    Option(
-        name="tags",
-        flags=("-t", "--tag"),
-        kind=OptionKind.LINES,
-        metavar="REF",
-        group=OptionGroup.IMAGE,
-        help="name of the new image",
-    ),
+    replace(options.BY_NAME["tags"], kind=OptionKind.LINES, help="name of the new image"),
     Option(
         name="files",
         flags=("-f", "--file"),
@@ -66,20 +59,16 @@ OPTIONS = (
         group=OptionGroup.IMAGE,
         help="read a source from a file: a descriptor, a digest or a reference",
     ),
-    Option(
-        name="platforms",
+    replace(
+        options.BY_NAME["platforms"],
         flags=("-p", "--platform"),
         kind=OptionKind.LINES,
-        metavar="PLATFORM",
-        group=OptionGroup.IMAGE,
+        otherwise="",
         help="keep only these platforms, with their attestations",
     ),
-    Option(
-        name="annotations",
-        flags=("--annotation",),
-        kind=OptionKind.LINES,
+    replace(
+        options.BY_NAME["annotations"],
         metavar="TARGET:K=V",
-        group=OptionGroup.IMAGE,
         help="OCI annotation; TARGET is index, manifest-descriptor or manifest-descriptor[linux/amd64]",
     ),
     Option(
@@ -87,7 +76,7 @@ OPTIONS = (
         flags=("--append",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.IMAGE,
-        help="add the sources to the image that the first --tag has now",
+        help="add the sources to the image that the first --tag names now",
     ),
     Option(
         name="prefer-index",
@@ -101,15 +90,9 @@ OPTIONS = (
         flags=("--dry-run",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.RESULT,
-        help="print the new image's index, and publish nothing",
+        help="print the new image's index without publishing it",
     ),
-    Option(
-        name="metadata-file",
-        flags=("--metadata-file",),
-        metavar="FILE",
-        group=OptionGroup.RESULT,
-        help="write the new image's descriptor and names to a JSON file",
-    ),
+    replace(options.BY_NAME["metadata-file"], help="write the new image's descriptor and names to FILE as JSON"),
     PROGRESS,
     *registries.OPTIONS,
 )

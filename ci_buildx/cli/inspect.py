@@ -86,7 +86,7 @@ def format_rows(found: BuilderView, ends: float, now: float) -> list[list[str]]:
     """Return the lines of buildx 0.38.2 (``commands/inspect.go``), plus namespace and the certificates' expiry."""
     location = found.record.location
     days = int((ends - now) / _DAY)
-    left = f"{days} days left" if days >= 0 else "expired: kube-builder stop renews them"
+    left = f"{days} days left" if days >= 0 else "expired: renew them with kube-builder stop"
     made = [
         ["Name:", location.name],
         ["Driver:", ls.DRIVER],

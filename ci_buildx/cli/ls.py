@@ -104,7 +104,9 @@ def format_builders(found: Sequence[BuilderView], chosen: CurrentBuilder | None,
 def list_problems(found: Sequence[BuilderView]) -> list[str]:
     """Return the errors of builders and pods, one per line."""
     lines = [
-        f"cannot {'ask' if one.seats else 'load'} builder {one.record.name}: {one.error}" for one in found if one.error
+        f"cannot {'query' if one.seats else 'load'} builder {one.record.name}: {one.error}"
+        for one in found
+        if one.error
     ]
     return lines + [
         f"failed to get status for {one.record.name} ({seat.name}): {seat.error}"

@@ -35,7 +35,7 @@ VERBS = {
     "prune": "clear a builder's cache",
     "rm": "remove builders",
     "merge": "merge images that several jobs pushed by digest",
-    "imagetools create": "make an image of existing ones, or copy one",
+    "imagetools create": "make an image from existing ones, or copy one",
     "imagetools inspect": "show an image in a registry",
     "reap": "delete leftovers of killed jobs from the cluster",
     "doctor": "check that a cluster meets the requirements of builds",

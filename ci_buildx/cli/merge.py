@@ -10,13 +10,13 @@ from ci_buildx.cli import imagetools_create, registries
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.model.record import replace
-from ci_buildx.settings.option import Option, OptionGroup, OptionKind
+from ci_buildx.settings.option import Option, OptionGroup
 from ci_buildx.settings.platforms import parse_platforms
 
 SUMMARY = (
     "Merges the images that several jobs pushed by digest into one image for all their platforms, and publishes it "
-    "under its names. A DIGEST is a digest, a metadata file of kube-builder build or docker buildx, a file that is "
-    "empty and named after the digest, or a folder with such files."
+    "under its names. DIGEST is a digest, a metadata file of kube-builder build or docker buildx, an empty file that "
+    "is named after the digest, or a folder with such files."
 )
 EXAMPLES = f"""\
 examples:
@@ -38,22 +38,15 @@ FROM = Option(
     otherwise="that of the first --tag",
 )
 PLATFORMS = replace(
-    _CREATE["platforms"], help="fail if this platform is missing, since a job did not pass its digest on"
+    _CREATE["platforms"], help="fail if this platform is missing, for example because a job did not pass on its digest"
 )
-ANNOTATIONS = Option(
-    name="annotations",
-    flags=("--annotation",),
-    kind=OptionKind.LINES,
-    metavar="K=V",
-    group=OptionGroup.IMAGE,
-    help="OCI annotation of the merged index",
-)
+ANNOTATIONS = replace(_CREATE["annotations"], metavar="K=V", help="OCI annotation of the merged index")
 OPTIONS = (
     _CREATE["tags"],
     FROM,
     PLATFORMS,
     ANNOTATIONS,
-    replace(_CREATE["dry-run"], help="print the merged index, and publish nothing"),
+    replace(_CREATE["dry-run"], help="print the merged index without publishing it"),
     replace(_CREATE["metadata-file"], help="write the digest and the names to FILE as JSON"),
     *imagetools_create.OPTIONS[list(_CREATE).index("progress") :],
 )

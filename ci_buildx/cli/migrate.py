@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 SUMMARY = (
     "Migrates CI files to kube-builder: GitHub workflows and actions with docker's actions, and GitLab pipelines with "
-    "kaniko or docker. Prints the new file on standard output and a report on standard error. A step that cannot be "
-    "replaced stays."
+    "kaniko or docker. Prints the new file on standard output and a report on standard error. Steps that "
+    "cannot be replaced are left unchanged."
 )
 EXAMPLES = f"""\
 examples:
@@ -41,7 +41,7 @@ _SWITCHES = (
         flags=("--check",),
         kind=OptionKind.SWITCH,
         group=OptionGroup.RESULT,
-        help="print only the report; exit with 1 if anything is left to do by hand",
+        help="print only the report; exit with 1 if manual work remains",
     ),
 )
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     if len(files) > 1 and not (diff or write or check):
         raise InputError("several files are named", fix="add --diff, --write or --check")
     if write and STDIN in files:
-        raise InputError("stdin cannot be changed", source="--write", fix="name a file, or leave out --write")
+        raise InputError("stdin cannot be changed", source="--write", fix="name a file, or omit --write")
     from ci_buildx.ci.migration.report import format_report
 
     results = [(file, text := _read_file(file, around), _migrate_text(text, file)) for file in files]

@@ -44,11 +44,13 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 def make_parser() -> VerbParser:
     """Make the verb's parser."""
     parser = VerbParser("reap", "[OPTIONS] [NAMESPACE…]", SUMMARY, examples=EXAMPLES)
-    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     parser.add_argument_group("Arguments").add_argument(
         "namespaces", nargs="*", metavar="NAMESPACE", help="also look for expired builders and idle pods here"
     )
+    parser.add_options([options.BY_NAME["kubeconfig"], options.BY_NAME["kube-context"], options.BY_NAME["oidc"]])
     other = parser.add_argument_group("Other")
-    other.add_argument("--dry-run", dest="dry-run", action="store_true", help="only print what would be removed")
+    other.add_argument(
+        "--dry-run", dest="dry-run", action="store_true", help="print what would be removed, and remove nothing"
+    )
     parser.offer_help(other)
     return parser

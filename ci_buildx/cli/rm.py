@@ -66,7 +66,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     )
     if answers.switch("all-inactive"):
         if names:
-            raise InputError("cannot be combined with names", source="--all-inactive")
+            raise InputError("cannot be combined with names", source="--all-inactive", fix="omit one")
         place = target.read_place(answers, around)
         if answers.switch("force") or around.confirm(_WARNING):
             builders.remove_inactive_builders(place, removal, env=around.env)

@@ -53,7 +53,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         raise InputError("contradicts --default", source="--global", fix="set only one")
     names = target.read_names(answers) or [name for name in [answers.read_text("builder")] if name]
     if not names:
-        raise InputError("missing builder name", fix="write kube-builder use NAME; kube-builder ls lists all builders")
+        raise InputError("missing builder name", fix="write kube-builder use NAME; see kube-builder ls")
     place = target.read_place(answers, around)
     if names[0] == NO_BUILDER:
         manage_target.write_current(None, place.cluster, around.env, everywhere=everywhere)

@@ -21,7 +21,7 @@ CHARACTER_DEVICE = 1 << 21
 STICKY = 1 << 20
 IRREGULAR = 1 << 19
 
-# : Any of these bits marks a non-regular file; content is requested for regular files only.
+# Any of these bits marks a non-regular file; content is requested for regular files only.
 TYPE = DIRECTORY | SYMLINK | FIFO | SOCKET | DEVICE | CHARACTER_DEVICE | IRREGULAR
 
 _TYPES = {

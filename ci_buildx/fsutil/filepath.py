@@ -9,7 +9,7 @@ from itertools import pairwise
 from ci_buildx.fsutil.entry import PatternError
 from ci_buildx.model.lazy import compile_lazily
 
-# : Unicode's White_Space property, as in Go's ``unicode.IsSpace``.
+# Unicode's White_Space property, as in Go's ``unicode.IsSpace``.
 WHITE_SPACE = (
     "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008"
     "\u2009\u200a\u2028\u2029\u202f\u205f\u3000"

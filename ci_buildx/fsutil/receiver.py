@@ -21,7 +21,7 @@ class EntryOrder:
     """Validates the order of a stream of entries."""
 
     def __init__(self) -> None:
-        # : The last entry's folder and its parents, each with the last name seen in it.
+        # The last entry's folder and its parents, each with the last name seen in it.
         self._folders: list[tuple[bytes, bytes]] = [(b"", b"")]
         self._files: set[bytes] = set()
 
@@ -51,7 +51,7 @@ class EntryOrder:
             )
 
 
-# : Maximum number of requested, incomplete files; the sender works on four at a time.
+# Maximum number of requested, incomplete files; the sender works on four at a time.
 _ASKED_AT_ONCE = 128
 MOST_ENTRIES = 4 << 20
 """Maximum number of files, folders and links that a session receives, in however many trees."""
@@ -153,7 +153,7 @@ class TreeReceiver:
             self.close()
             return []
         elif kind is PacketKind.REQUEST:
-            raise ValueError("it requests a file while it is the sender")
+            raise ValueError("it requests a file although it is the sender")
         else:
             assert_never(kind)
         return self._answer()
@@ -183,11 +183,11 @@ class TreeReceiver:
     def _write(self, number: int, content: bytes) -> None:
         entry = self._asked.get(number)
         if entry is None:
-            raise ValueError(f"content of number {number} was not asked for")
+            raise ValueError(f"content of file number {number} was not requested")
         draft = self._drafts.get(number)
         if draft is None:
             if len(self._drafts) >= MOST_OPEN:
-                raise ValueError(f"more than {MOST_OPEN} files come at once")
+                raise ValueError(f"more than {MOST_OPEN} files arrive at once")
             draft = self._drafts[number] = self._target.open(entry)
         if content:
             if draft.size + len(content) > entry.size:
@@ -197,7 +197,7 @@ class TreeReceiver:
             draft.write(content)
             return
         if draft.size != entry.size:
-            raise ValueError(f'"{format_path(entry.path)}" has {draft.size} bytes and was announced with {entry.size}')
+            raise ValueError(f'"{format_path(entry.path)}" has {draft.size} bytes, but {entry.size} were announced')
         del self._drafts[number], self._asked[number]
         draft.finish()
 

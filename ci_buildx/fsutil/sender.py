@@ -15,9 +15,9 @@ from pathlib import Path
 from ci_buildx.fsutil import packets
 from ci_buildx.fsutil.entry import ContentError, TreeEntry, format_path, resolve_path
 
-# : Maximum content of one DATA packet in bytes; BuildKit accepts messages of 16 MiB.
+# Maximum content of one DATA packet in bytes; BuildKit accepts messages of 16 MiB.
 CHUNK = 256 * 1024
-# : Maximum size in bytes of gRPC's prefix and the packet's own fields, which precede the content in a message.
+# Maximum size in bytes of gRPC's prefix and the packet's own fields, which precede the content in a message.
 OVERHEAD = 24
 # A folder may have been swapped for a symlink, or a file for a FIFO: do not follow the one or block on the other.
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
@@ -102,7 +102,7 @@ def _open(root: bytes, path: bytes, size: int) -> int:
 
 
 _TOP = -1
-# : Placeholder for a size: content cannot be requested (not a regular file, or requested already).
+# Placeholder for a size: content cannot be requested (not a regular file, or requested already).
 _CLOSED = -1
 
 
@@ -137,7 +137,7 @@ class EntryIndex:
     def take(self, number: int) -> tuple[bytes, int]:
         """Return path and announced size of a regular file; raise LookupError if unknown or requested before."""
         if not 0 <= number < len(self._sizes) or self._sizes[number] == _CLOSED:
-            raise LookupError(f"no file has the number {number}, or it was asked for already")
+            raise LookupError(f"no file has the number {number}, or it was already requested")
         size = self._sizes[number]
         self._sizes[number] = _CLOSED
         return self.make_path(number), size
@@ -152,9 +152,9 @@ class EntryIndex:
         return b"/".join(reversed(parts))
 
 
-# : Divisor for the room that STATs may take while files are pending, so that both sides stay busy.
+# Divisor for the room that STATs may take while files are pending, so that both sides stay busy.
 _STATS_SHARE = 4
-# : Minimum room in bytes for a piece of a file, except for the first one: each message costs both sides time.
+# Minimum room in bytes for a piece of a file, except for the first one: each message costs both sides time.
 _SMALLEST = 4096
 
 
@@ -194,7 +194,7 @@ class TreeSender:
         elif message.kind is packets.PacketKind.ERROR:
             self._fail(f"BuildKit could not receive the files: {message.content.decode(errors='backslashreplace')}")
         else:
-            self._fail(f"BuildKit sent {message.kind.name} while it is the receiver")
+            self._fail(f"BuildKit sent {message.kind.name} although it is the receiver")
 
     def produce(self, room: int) -> bytes:
         """Return gRPC messages of at most about ``room`` bytes; empty if the receiver has to send first."""

@@ -129,7 +129,7 @@ def _encode_path(path: str) -> bytes:
     return path.encode(errors="surrogateescape")
 
 
-# : The result for a folder, passed on when its children are judged: for include and for exclude patterns.
+# The result for a folder, passed on when its children are judged: for include and for exclude patterns.
 State = tuple[int | None, int | None] | None
 
 _WILDCARDS = frozenset("*[]?^\\")
@@ -195,11 +195,11 @@ def _list_folders_above(patterns: Iterable[IgnorePattern]) -> frozenset[str] | N
     return frozenset(folders)
 
 
-# : Selects everything. Compare by identity to skip judging.
+# Selects everything. Compare by identity to skip judging.
 EVERYTHING = Selection(b"", None, None)
 
 
-# : Extended attributes that fsutil leaves out: those of macOS are meaningless elsewhere.
+# Extended attributes that fsutil omits: those of macOS are meaningless elsewhere.
 _APPLE = "com.apple."
 _VANISHED = (errno.ENOENT, errno.ENOTDIR)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from ci_buildx.hcl.functions.signature import CallError, HclFunction, ParameterError
 from ci_buildx.hcl.operators import Evaluate
-from ci_buildx.hcl.scope import Scope
+from ci_buildx.hcl.scope import Scope, suggest
 from ci_buildx.hcl.source import HclError, SourceRange
-from ci_buildx.hcl.suggestions import suggest
 from ci_buildx.hcl.syntax import Expression, FunctionCall
 from ci_buildx.hcl.traversal import find_start
 from ci_buildx.hcl.type_syntax import parse_type
-from ci_buildx.hcl.types.conversion import ConversionError, convert
-from ci_buildx.hcl.types.mismatch import describe_mismatch
+from ci_buildx.hcl.types.conversion import ConversionError, convert, describe_mismatch
 from ci_buildx.hcl.types.values import DYNAMIC, ITERABLES, STRING, HclValue, TypeKind, make_bool
 
 _NO_NULL = "argument must not be null"

@@ -7,9 +7,8 @@ from typing import Any
 
 from ci_buildx.hcl import operators
 from ci_buildx.hcl.calls import call_function
-from ci_buildx.hcl.scope import Scope
+from ci_buildx.hcl.scope import Scope, suggest
 from ci_buildx.hcl.source import HclError, SourceRange
-from ci_buildx.hcl.suggestions import suggest
 from ci_buildx.hcl.syntax import (
     AttributeStep,
     BinaryOperation,

@@ -1,8 +1,8 @@
-"""The names that an expression can use."""
+"""The names that an expression can use, and suggestions for unknown ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from ci_buildx.hcl.functions.signature import HclFunction
@@ -42,3 +42,11 @@ class Scope:
     def list_functions(self) -> list[str]:
         """Return the names of all functions, for suggestions."""
         return sorted({name for scope in self._walk() for name in scope.functions})
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean "NAME"?``, "" if no name is similar."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(known), n=1, cutoff=0.7)
+    return f' Did you mean "{near[0]}"?' if near else ""

@@ -1,1 +1,1 @@
-"""Images in registries and OCI layouts: shows them, and makes new ones of existing ones."""
+"""Images in registries and OCI layouts: shows them, and makes new ones from existing ones."""

@@ -107,7 +107,7 @@ def select_platforms(image: CombinedImage, platforms: Sequence[Platform]) -> Com
     attested = _find_attested(entries)
     selected = [one for one in entries if _is_selected(attested.get(one["Digest"], one), platforms)]
     if not selected:
-        raise InputError("no entry of the index matches", source="--platform")
+        raise InputError("no entry of the index matches", source="--platform", fix="see imagetools inspect")
     added = _find_attestations(image, selected, attested)
     origins = {one["Digest"]: find_origin(image, one["Digest"]) for one in selected}
     origins |= {one["Digest"]: origin for one, origin in added}

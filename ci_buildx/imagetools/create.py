@@ -1,4 +1,4 @@
-"""Makes a new image of existing ones: reads the sources, copies what is missing, publishes the result."""
+"""Makes a new image from existing ones: reads the sources, copies what is missing, publishes the result."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _load_source(client: RegistryClient, source: ImageSource) -> LoadedSource:
     found = document.descriptor
     given = {name: value for name, value in (source.descriptor or {}).items() if value}
     if given.get("Size", found.size) != found.size:
-        raise RegistryError(f"{found.digest} has {found.size} bytes, its descriptor says {given['Size']}")
+        raise RegistryError(f"{found.digest} has {found.size} bytes, but its descriptor declares {given['Size']}")
     descriptor = {"MediaType": found.media_type, "Digest": found.digest, "Size": found.size, **given}
     return LoadedSource(store=store, name=str(location), document=document, descriptor=descriptor)
 

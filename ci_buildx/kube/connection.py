@@ -230,7 +230,7 @@ class ApiConnection:
         if received:
             return response.feed(received)
         if not response.started:
-            raise ConnectionResetError("the server closed the connection without an answer")
+            raise ConnectionResetError("the server closed the connection without a response")
         response.end()
         return b""
 
@@ -251,7 +251,7 @@ class ApiConnection:
             parts.append(self.receive(response, deadline))
             size += len(parts[-1])
             if size > LARGEST_ANSWER:
-                raise AnswerTooLarge(f"the answer has more than {LARGEST_ANSWER} bytes")
+                raise AnswerTooLarge(f"the response has more than {LARGEST_ANSWER} bytes")
         return b"".join(parts)
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import ipaddress
 
 _PORTS = {"http": 80, "https": 443}
+_FIX = "write it like http://proxy.example:3128"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +46,11 @@ def parse_proxy(text: str, *, source: str) -> Proxy:
         url = urlsplit(text if "://" in text else f"http://{text}")
         port = url.port or _PORTS.get(url.scheme, 0)
     except ValueError as cause:
-        raise InputError("malformed proxy URL", source=source) from cause
+        raise InputError("malformed proxy URL", source=source, fix=_FIX) from cause
     if url.scheme not in _PORTS:
         raise InputError(f"proxies of kind {url.scheme!r} are not supported", source=source, fix="use http or https")
     if not url.hostname:
-        raise InputError("malformed proxy URL: it has no host", source=source)
+        raise InputError("malformed proxy URL: it has no host", source=source, fix=_FIX)
     return Proxy(
         host=url.hostname,
         port=port,

@@ -199,6 +199,6 @@ def _boot_builder(kube: KubeClient, record: StoredBuilder, stream: TextIO, env: 
 
 def _require_lasting(record: StoredBuilder, what: str) -> StoredBuilder:
     if not record.lasting:
-        fix = f"kube-builder rm {record.name} removes it"
+        fix = f"remove it with kube-builder rm {record.name}"
         raise InputError(f"builder {record.name!r} belongs to a job and cannot be {what}", source="NAME", fix=fix)
     return record

@@ -45,7 +45,7 @@ def run_logs(target: BuilderTarget, extract: LogExtract, *, env: Mapping[str, st
             record.find_node(extract.node)
         pods = _list_pods(kube, record.location, extract.node)
         if not pods:
-            fix = f"kube-builder inspect --bootstrap {record.name} starts it"
+            fix = f"start it with kube-builder inspect --bootstrap {record.name}"
             raise InputError(f"builder {record.name!r} has no pods", fix=fix)
         readers = [
             _LogReader(kube=kube, location=record.location, pod=pod, extract=extract, stop=interrupts.stop)

@@ -241,7 +241,7 @@ def _list_running(target: BuilderTarget, env: Mapping[str, str]) -> Iterator[lis
         record = lifecycle_records.find_builder(kube, target.name, target.namespace)
         pods: list[tuple[StoredNode, PodView]] = list_running_pods(kube, record)
         if not pods:
-            fix = f"kube-builder inspect --bootstrap {record.name} starts it"
+            fix = f"start it with kube-builder inspect --bootstrap {record.name}"
             raise InputError(f"no pod of builder {record.name!r} is running", fix=fix)
         builder = lifecycle_records.load_builder(kube, record)
         yield [(pod, make_dialer(kube, builder, node)) for node, pod in pods]

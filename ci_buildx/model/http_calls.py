@@ -130,7 +130,7 @@ def _read(response: Response, most: int) -> bytes:
     while piece := response.raw.read(_PIECE, decode_content=True):
         body += piece
         if len(body) > most:
-            raise ContentDecodingError(f"the answer has more than {most} bytes")
+            raise ContentDecodingError(f"the response has more than {most} bytes")
     return bytes(body)
 
 
@@ -235,7 +235,7 @@ def find_proxies(url: str) -> dict[str, str]:
         except ValueError:
             has_host = False
         if not has_host:
-            raise InvalidProxyURL("the proxy's URL is malformed or names no host; look at HTTP_PROXY and HTTPS_PROXY")
+            raise InvalidProxyURL("the proxy's URL is malformed or has no host; check HTTP_PROXY and HTTPS_PROXY")
     return proxies
 
 

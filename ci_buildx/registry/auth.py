@@ -210,7 +210,10 @@ def fetch_token(
     if login is None:
         check_realm(challenge.realm, access.host, connection.trust)
     elif not origin.is_secure and not connection.trust.allows_plain(access.host):
-        raise RegistryError(f"{access.host} requests the login without TLS at {challenge.realm[:100]}")
+        raise RegistryError(
+            f"{access.host} requests the login without TLS at {challenge.realm[:100]}",
+            fix="configure https for its token service",
+        )
     if login and login.identity_token:
         answer = connection.send(_make_form_request(access, challenge, login))
     else:

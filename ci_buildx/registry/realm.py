@@ -50,7 +50,9 @@ def check_realm(url: str, host: str, trust: RegistryTrust) -> None:
     if origin is None:
         raise RegistryError(f"{host[:100]} returned an invalid token service: realm {url[:100]!r}")
     if not origin.is_secure and not trust.allows_plain(host):
-        raise RegistryError(f"{host} names a token service without TLS: {origin.authority}")
+        raise RegistryError(
+            f"{host} names a token service without TLS: {origin.authority}", fix="configure https for its token service"
+        )
     found = find_reach(origin)
     if found is Reach.EVERYWHERE:
         return

@@ -107,7 +107,7 @@ class SessionCall:
                 return
             if self._stream.queued > MOST_UNSENT:
                 self._stream.clear()
-                self._refuse(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {MOST_UNSENT} bytes of answers are not read")
+                self._refuse(GrpcStatus.RESOURCE_EXHAUSTED, f"more than {MOST_UNSENT} bytes of responses are unread")
                 return
             self._answer()
             self._connection.send(self._stream, frame_message(message))

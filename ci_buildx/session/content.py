@@ -266,7 +266,7 @@ def _add_data(ingest: BlobIngest, request: WriteRequest) -> None:
     if request.offset == 0 and ingest.offset:
         ingest.restart()
     elif request.offset != ingest.offset:
-        raise LayoutRefusal(GrpcStatus.OUT_OF_RANGE, f"offset {request.offset} where {ingest.offset} bytes have come")
+        raise LayoutRefusal(GrpcStatus.OUT_OF_RANGE, f"offset {request.offset} of {ingest.offset} received bytes")
     ingest.write(request.data)
 
 

@@ -64,7 +64,7 @@ class FileSendService:
             place = getattr(target, "path", None) or getattr(target, "name", None) or (target and "standard output")
             _LOG.debug("result of exporter %s goes to %s", index, place or "nowhere")
         if target is None:
-            call.finish(GrpcStatus.NOT_FOUND, f"exporter {index[:20]} has no destination here")
+            call.finish(GrpcStatus.NOT_FOUND, f"exporter {index[:20]} has no destination")
         elif isinstance(target, FolderTarget):
             self._folders = [one for one in self._folders if not one.finished]
             if len(self._folders) >= MOST_FOLDERS:
@@ -266,16 +266,18 @@ def _answer(connection: socket.socket) -> tuple[http1.ResponseHead, bytes]:
         else:
             response.end()
     if response.head is None:
-        raise http1.MalformedResponse("no answer")
+        raise http1.MalformedResponse("no response")
     return response.head, body[:_LARGEST_ANSWER]
 
 
 def _check_response(head: http1.ResponseHead, body: bytes) -> None:
     reasons = list(_list_reasons(body))
     if head.status != 200:
-        raise KubeBuilderError(f"the docker daemon refused it: {' '.join(reasons) or head.reason or head.status}")
+        raise KubeBuilderError(
+            f"the docker daemon refused the image: {' '.join(reasons) or head.reason or head.status}"
+        )
     if reasons:
-        raise KubeBuilderError(f"the docker daemon could not load it: {' '.join(reasons)}")
+        raise KubeBuilderError(f"the docker daemon could not load the image: {' '.join(reasons)}")
 
 
 def _list_reasons(answer: bytes) -> Iterator[str]:

@@ -81,11 +81,11 @@ class FileSyncService:
         self._open = [one for one in self._open if not one[0].finished]
         self._open.append((call, sum(map(len, lists)), sum(len(pattern) for each in lists for pattern in each)))
         if len(self._open) > MOST_CALLS:
-            return f"more than {MOST_CALLS} folders are asked for at once"
+            return f"more than {MOST_CALLS} folders are requested at once"
         if sum(count for _, count, _ in self._open) > MOST_PATTERNS:
-            return f"folders are asked for with more than {MOST_PATTERNS} patterns"
+            return f"folders are requested with more than {MOST_PATTERNS} patterns"
         if sum(size for _, _, size in self._open) > MOST_PATTERN_BYTES:
-            return f"folders are asked for with patterns of more than {MOST_PATTERN_BYTES} bytes"
+            return f"folders are requested with patterns of more than {MOST_PATTERN_BYTES} bytes"
         return ""
 
 

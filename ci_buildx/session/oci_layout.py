@@ -126,7 +126,9 @@ class BlobIngest:
         if total and total != self.offset:
             raise LayoutRefusal(GrpcStatus.FAILED_PRECONDITION, f"{self.offset} bytes were written of {total}")
         if expected and expected != self.digest:
-            raise LayoutRefusal(GrpcStatus.FAILED_PRECONDITION, f"what was written is {self.digest}, not {expected}")
+            raise LayoutRefusal(
+                GrpcStatus.FAILED_PRECONDITION, f"the written content has digest {self.digest}, not {expected}"
+            )
         self._stream.close()
         self._layout.place(self._partial, self.digest)
 

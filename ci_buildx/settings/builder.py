@@ -160,6 +160,7 @@ class BuilderSettings:
     ``namespace`` "" means a new namespace for the job, or the context's namespace for a persistent builder.
     ``max_builds`` is the maximum of concurrent builds in a pod, 0 for unbounded, None to derive it from the requests.
     With ``scaling``, ``replicas`` is only the number at the beginning.
+    ``pod_fields`` are fields of the pods' spec that options set, by their names in Kubernetes.
     ``requests`` and ``limits`` map ``cpu``, ``memory``, ``ephemeral-storage`` to checked Kubernetes quantities.
     ``default_load``: results go to the local image store unless another output is requested. ``pull_secrets`` are names
     of Secrets in the namespace; ``pull_login``: a Secret is created from the login for the image's registry.
@@ -179,10 +180,7 @@ class BuilderSettings:
     tolerations: tuple[Toleration, ...] = ()
     annotations: Pairs = ()
     labels: Pairs = ()
-    serviceaccount: str = ""
-    schedulername: str = ""
-    priority_class: str = ""
-    dns_policy: str = ""
+    pod_fields: tuple[tuple[str, str | int | bool], ...] = ()
     requests: Pairs = ()
     limits: Pairs = ()
     env: Pairs = ()

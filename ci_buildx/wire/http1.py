@@ -166,7 +166,7 @@ def parse_head(text: bytes) -> ResponseHead:
     version, _, rest = lines[0].partition(" ")
     code, _, reason = rest.partition(" ")
     if version not in _VERSIONS or len(code) != 3 or not code.isdecimal() or any(one in reason for one in "\0\r\n"):
-        raise MalformedResponse("the answer is not HTTP/1.1")
+        raise MalformedResponse("the response is not HTTP/1.1")
     headers: dict[str, str] = {}
     for line in lines[1:]:
         name, value = _read_field(line)

@@ -153,7 +153,7 @@ class Http2Connection:
 
     def _on_window_update(self, stream_id: int, increment: int) -> None:
         if increment == 0:
-            raise Http2Error("WINDOW_UPDATE by nothing")
+            raise Http2Error("WINDOW_UPDATE of 0")
         if stream_id == 0:
             self._outbox.room = self._widen(self._outbox.room, increment)
             return
@@ -244,7 +244,7 @@ class Http2Connection:
         """Return the stream, None if it is closed: frames for closed streams are late, not wrong."""
         stream = self._streams.get(stream_id)
         if stream is None and (stream_id > self._last or stream_id % 2 == 0):
-            raise Http2Error(f"frame for stream {stream_id}, which never was")
+            raise Http2Error(f"frame for stream {stream_id}, which was never opened")
         return stream
 
     def _end_remote(self, stream: Http2Stream, flags: int) -> None:

@@ -103,7 +103,7 @@ def encode_settings(values: dict[ConnectionSetting, int]) -> bytes:
 def parse_settings(payload: bytes) -> list[tuple[int, int]]:
     """Return each (setting, value) in order. Raises Http2Error for an invalid size."""
     if len(payload) % _SETTING.size:
-        raise Http2Error("SETTINGS of a broken size", ErrorCode.FRAME_SIZE_ERROR)
+        raise Http2Error("SETTINGS of an invalid size", ErrorCode.FRAME_SIZE_ERROR)
     return list(_SETTING.iter_unpack(payload))
 
 
@@ -128,7 +128,7 @@ def read_word(payload: bytes) -> int:
     Raises Http2Error for an invalid size.
     """
     if len(payload) != _WORD.size:
-        raise Http2Error("RST_STREAM or WINDOW_UPDATE of a broken size", ErrorCode.FRAME_SIZE_ERROR)
+        raise Http2Error("RST_STREAM or WINDOW_UPDATE of an invalid size", ErrorCode.FRAME_SIZE_ERROR)
     return int(_WORD.unpack(payload)[0])
 
 
@@ -281,7 +281,7 @@ class FrameOutbox:
         """
         self._answers += 1
         if self._answers > _MOST_ANSWERS:
-            raise Http2Error("too many frames that want an answer", ErrorCode.ENHANCE_YOUR_CALM)
+            raise Http2Error("too many frames that require a response", ErrorCode.ENHANCE_YOUR_CALM)
 
     def wake(self, stream: Http2Stream) -> None:
         """Schedule the stream."""

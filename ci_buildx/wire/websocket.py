@@ -86,7 +86,7 @@ class FrameReader:
                 return start
             size = int.from_bytes(view[start + 2 : start + head], "big")
             if size < 126 or (head == 10 and size < 1 << 16):
-                raise WebSocketError("a length takes more bytes than it needs")
+                raise WebSocketError("a length is longer than its shortest encoding")
         self._check(first, second, size)
         self._wanted = head + size
         if here < self._wanted:
@@ -105,9 +105,9 @@ class FrameReader:
             raise WebSocketError(f"unknown opcode {opcode}")
         if opcode >= FrameOpcode.CLOSE:
             if size > _CONTROL_LIMIT or not first & _FINAL:
-                raise WebSocketError("a control frame is too long or in pieces")
+                raise WebSocketError("a control frame is too long or fragmented")
         elif (opcode == FrameOpcode.CONTINUATION) == (self._begun is None):
-            raise WebSocketError("a message was continued that had not begun, or begun before the last one ended")
+            raise WebSocketError("a continuation without a message, or a message before the last one ended")
         elif size + len(self._begun or b"") > self._limit:
             raise WebSocketError(f"a message is longer than {self._limit} bytes")
 

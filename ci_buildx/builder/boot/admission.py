@@ -19,17 +19,17 @@ _CAUSES = (
     (
         compile_lazily(r"admission webhook .* denied"),
         "AdmissionWebhook",
-        "the cluster's policy rejects the pod: ask the owner of that webhook",
+        "ask the owner of that webhook: the cluster's policy rejects the pod",
     ),
     (
         compile_lazily(r"service ?account .*\"(?!default\")[^\"]+\" not found"),
         "ServiceAccount",
-        "service account not found in the namespace: check driver-opt serviceaccount",
+        "check driver-opt serviceaccount: not found in the namespace",
     ),
     (
         compile_lazily(r"ValidatingAdmissionPolicy .* denied"),
         "AdmissionPolicy",
-        "the cluster's policy rejects the pod: ask the owner of that policy",
+        "ask the owner of that policy: the cluster's policy rejects the pod",
     ),
     (
         compile_lazily(
@@ -46,19 +46,19 @@ _CAUSES = (
     (
         compile_lazily(r"no PriorityClass with name"),
         "PriorityClass",
-        "priority class not found in the cluster: check driver-opt priority-class",
+        "check driver-opt priority-class: not found in the cluster",
     ),
 )
 _HEALING = (
     (
         compile_lazily(r"failed calling webhook"),
         "AdmissionWebhook",
-        "the webhook does not respond: ask its owner",
+        "ask the owner of the webhook: it does not respond",
     ),
     (
         compile_lazily(r"RuntimeClass .* not found"),
         "RuntimeClass",
-        "runtime class not found in the cluster: create it, or choose another one",
+        "create the runtime class or choose another one: not found in the cluster",
     ),
 )
 """Causes that may resolve on their own; they count once they have been seen _TRIES times."""

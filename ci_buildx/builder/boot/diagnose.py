@@ -42,12 +42,12 @@ _SANDBOX = ("FailedCreatePodSandBox",)
 
 _BROKEN_CONTAINER = {
     "CreateContainerConfigError": "check the pod template",
-    "CreateContainerError": "check the node's container runtime, which rejects the container",
+    "CreateContainerError": "check the cluster node's container runtime, which rejects the container",
     "RunContainerError": "check driver-opt image: it may not be a BuildKit image",
 }
 _SECCOMP = "seccomp"
 """Word in runtimes' errors if the cluster node lacks a profile (containerd v2.4.2, ``contrib/seccomp/seccomp.go``)."""
-_PROFILE = "check driver-opt seccomp-profile: profile not found on the node"
+_PROFILE = "check driver-opt seccomp-profile: profile not found on the cluster node"
 
 
 _CONFIG_CURES = (
@@ -108,7 +108,7 @@ def _diagnose_container(case: PodCase) -> Verdict | None:
         stopped = ended is not None or (waits or {}).get("reason") == _BACK_OFF
         if own and stopped and _is_restarted(case, status):
             reason, detail, _ = termination.find_cause(case)
-            return case.make_waiting(f"{reason}: {detail}; the node restarts it")
+            return case.make_waiting(f"{reason}: {detail}; the cluster node restarts it")
         if waits is not None:
             verdict = _diagnose_waiting(case, name, waits, restarts=int(status.get("restartCount") or 0))
             if verdict is not None:
@@ -168,7 +168,7 @@ def _diagnose_volumes(case: PodCase) -> Verdict | None:
 
 def _diagnose_sandbox(case: PodCase) -> Verdict | None:
     return _require_repetition(
-        case, _SANDBOX, "check the node's network plugin and runtime: the node cannot set up pods"
+        case, _SANDBOX, "check the cluster node's network plugin and runtime: it cannot set up pods"
     )
 
 
@@ -197,7 +197,7 @@ def _describe_progress(case: PodCase) -> Verdict | None:
     if pulling := case.list_recent("Pulling"):
         return case.make_waiting(str(pulling[-1].get("message", "")).replace("Pulling", "pulling", 1))
     if (case.pod.get("spec") or {}).get("nodeName"):
-        return case.make_waiting(f"creating the container on node {case.pod['spec']['nodeName']}")
+        return case.make_waiting(f"creating the container on cluster node {case.pod['spec']['nodeName']}")
     return None
 
 

@@ -34,28 +34,31 @@ _TAINTS = compile_lazily(r"untolerated taint")
 # Only a cluster node's first refusal is reported, in this order: taints, labels, room (kube-scheduler v1.34.2,
 # pkg/scheduler/apis/config/v1/default_plugins.go). So one that lacks room meets all other conditions.
 _CAUSES = (
-    (compile_lazily(r"Insufficient"), "lower driver-opts requests.* or add nodes: no node has enough free resources"),
-    (compile_lazily(r"Too many pods"), "add nodes: all nodes are full"),
+    (
+        compile_lazily(r"Insufficient"),
+        "lower driver-opts requests.* or add cluster nodes: none has enough free resources",
+    ),
+    (compile_lazily(r"Too many pods"), "add cluster nodes: all are full"),
     (
         compile_lazily(r"didn't have free ports"),
-        "omit hostNetwork and hostPort, or wait: another pod uses the port on the matching nodes",
+        "omit hostNetwork and hostPort, or wait: another pod uses the port on the matching cluster nodes",
     ),
-    (compile_lazily(r"exceed max volume count"), "add nodes: the nodes cannot attach more volumes"),
+    (compile_lazily(r"exceed max volume count"), "add cluster nodes: the existing ones cannot attach more volumes"),
     (compile_lazily(r"anti-affinity|topology spread|pod affinity"), "check the affinities of the pod template"),
-    (_TAINTS, "tolerate the taints with driver-opt tolerations: the matching nodes are tainted"),
-    (compile_lazily(r"were unschedulable"), "uncordon a node, or add nodes: the matching nodes are cordoned"),
-    (_LABELS, "check driver-opt nodeselector: no node has these labels"),
-    (compile_lazily(r"no nodes available"), "add nodes: the cluster has none"),
+    (_TAINTS, "tolerate the taints with driver-opt tolerations: the matching cluster nodes are tainted"),
+    (compile_lazily(r"were unschedulable"), "uncordon or add cluster nodes: the matching ones are cordoned"),
+    (_LABELS, "check driver-opt nodeselector: no cluster node has these labels"),
+    (compile_lazily(r"no nodes available"), "add nodes to the cluster: it has none"),
     (
         compile_lazily(r"persistentvolumeclaim .* not found"),
         "create the claim: not found",
     ),
     (
         compile_lazily(r"volume node affinity conflict"),
-        "free the node of its volume, or use another volume: the volume is on another node",
+        "make room on the cluster node that has the volume, or use another volume",
     ),
 )
-_SELECTED = "check driver-opt nodeselector: no node has these labels, or all that do are tainted"
+_SELECTED = "check driver-opt nodeselector: no cluster node has these labels, or all that do are tainted"
 
 
 def diagnose_scheduling(case: PodCase) -> Verdict | None:
@@ -70,7 +73,7 @@ def diagnose_scheduling(case: PodCase) -> Verdict | None:
     said = case.list_recent(*_SCALING, _NOT_SCALING)[-1:]
     if said and said[0]["reason"] in _SCALING:
         return case.make_waiting(
-            f"a node is being added: {said[0]['reason']}: {said[0].get('message', '')}", scaling=True
+            f"a cluster node is being added: {said[0]['reason']}: {said[0].get('message', '')}", scaling=True
         )
     if _UNBOUND.search(message):
         return _diagnose_claims(case, message)
@@ -107,7 +110,7 @@ def _choose_scheduling_fix(pod: Object, message: str) -> str:
         if cause.search(message):
             doubtful = cause is _TAINTS and _LABELS.search(message) and _has_node_selection(pod)
             return _SELECTED if doubtful else cure
-    return "check the cluster's nodes"
+    return "check the cluster nodes"
 
 
 def _has_node_selection(pod: Object) -> bool:
@@ -152,11 +155,11 @@ _PULLS, _SILENT_PULLS = 3, 2
 
 The kubelet pauses 10 s after the first, 20 s after the second.
 """
-_NO_ANSWER = "check the network between the node and the registry: the registry does not respond"
+_NO_ANSWER = "check the network between the cluster node and the registry: the registry does not respond"
 
 _PULL_FAILED = "Failed to pull image"
 """Start of the event's message for a failed pull (kubelet v1.34.2, ``pkg/kubelet/images/image_manager.go``)."""
-_NO_LOGIN = "check driver-opt image and the node's login: the node is not allowed to pull the image"
+_NO_LOGIN = "check driver-opt image and the cluster node's login: it is not allowed to pull the image"
 _MISSING = "there is no Secret"
 _LATE = 2
 """Pulls after which a missing Secret is no longer waited for; controllers copy Secrets into new namespaces."""
@@ -202,7 +205,7 @@ def diagnose_image_pull(case: PodCase, name: str, reason: str, message: str) -> 
     if count_events(failures) >= (_SILENT_PULLS if silent else _PULLS):
         return case.make_failure(reason, detail, cure)
     if silent:
-        return case.make_late(f"the registry does not respond, the node tries again: {reason}: {detail}", cure)
+        return case.make_late(f"the registry does not respond, the cluster node tries again: {reason}: {detail}", cure)
     return case.make_waiting(f"{reason}: {detail}")
 
 

@@ -26,21 +26,21 @@ The error itself is lost, because the status holds only the last 2 KiB.
 """
 
 _PORT_TAKEN = "address already in use"
-_FREE_PORT = "omit hostNetwork, or choose other nodes: another process on the node uses the port"
+_FREE_PORT = "omit hostNetwork, or choose other cluster nodes: another process on this one uses the port"
 
-_AGAIN = "build again: another node will be used"
+_AGAIN = "build again: another cluster node will be used"
 _DISRUPTIONS = {
     "PreemptionByScheduler": (
         "it was preempted by a pod with higher priority",
-        "set driver-opt priority-class, or select dedicated nodes with driver-opt nodeselector",
+        "set driver-opt priority-class, or select dedicated cluster nodes with driver-opt nodeselector",
     ),
     "DeletionByTaintManager": (
-        "its node was tainted",
+        "its cluster node was tainted",
         "build again, or tolerate the taint with driver-opt tolerations",
     ),
-    "EvictionByEvictionAPI": ("its node was drained", _AGAIN),
-    "DeletionByPodGC": ("its node was removed", _AGAIN),
-    "TerminationByKubelet": ("its node ran out of resources or shut down", _AGAIN),
+    "EvictionByEvictionAPI": ("its cluster node was drained", _AGAIN),
+    "DeletionByPodGC": ("its cluster node was removed", _AGAIN),
+    "TerminationByKubelet": ("its cluster node ran out of resources or shut down", _AGAIN),
 }
 """Meanings of the DisruptionTarget condition's reasons (k8s.io/api v0.34.2, ``core/v1/types.go``), and the fixes."""
 
@@ -75,12 +75,12 @@ def find_cause(case: PodCase) -> tuple[str, str, str]:
     if disruption := _read_disruption(case.pod):
         return disruption
     if status.get("reason"):
-        reason, message = str(status["reason"]), str(status.get("message") or "the node ended it").rstrip(". ")
+        reason, message = str(status["reason"]), str(status.get("message") or "the cluster node ended it").rstrip(". ")
         return reason, message, _choose_fix(reason, message)
     name, ended = _read_termination(case.pod)
     deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
     if evictions := case.list_recent(_EVICTED):  # The status that says so may follow seconds later.
-        message = str(evictions[-1].get("message") or "the node ended it").rstrip(". ")
+        message = str(evictions[-1].get("message") or "the cluster node ended it").rstrip(". ")
         return _EVICTED, message, _choose_fix(_EVICTED, message)
     if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
         return _describe_exit(ended) if name == CONTAINER else _exit_beside(name, ended)
@@ -112,11 +112,11 @@ def _choose_fix(reason: str, message: str) -> str:
     if reason.startswith(_FULL):
         return _AGAIN
     if reason == _NO_APPARMOR:
-        return "check driver-opt apparmor-profile, or select nodes with AppArmor by driver-opt nodeselector"
+        return "check driver-opt apparmor-profile, or select cluster nodes with AppArmor by driver-opt nodeselector"
     if reason == _EVICTED and "exceeds the total limit" in message:
         return "raise driver-opt limits.ephemeral-storage"
     if reason == _EVICTED:
-        return "request what it uses: set driver-opts requests.memory, requests.ephemeral-storage"
+        return "set driver-opts requests.memory and requests.ephemeral-storage to what builds use"
     return ""
 
 
@@ -156,7 +156,8 @@ def _describe_exit(ended: Object) -> tuple[str, str, str]:
     if reason == "StartError":
         return reason, str(ended.get("message", "")), "check driver-opt image: it may not be a BuildKit image"
     if code > _SIGNALLED:
-        return reason, f"buildkitd was killed by signal {code - _SIGNALLED}", "check what kills processes on its node"
+        detail = f"buildkitd was killed by signal {code - _SIGNALLED}"
+        return reason, detail, "check what kills processes on its cluster node"
     words = _list_last_lines(ended)
     if any(line.startswith(_USAGE) for line in words):
         return reason, f"buildkitd rejects a flag as unknown (exit code {code})", "check buildkitd-flags"

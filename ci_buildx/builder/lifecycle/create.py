@@ -129,7 +129,7 @@ def change_node(
         raise InputError(
             f"node {node.name!r} cannot be changed: its volumes are set when it is created",
             source="--node",
-            fix=f"kube-builder create --leave --name {record.name} --node {node.name}, then add it again with --append",
+            fix=f"run kube-builder create --leave --name {record.name} --node {node.name}, then add it with --append",
         )
     owner = find.make_secret_reference(read_secret(kube, record.location))
     draft, planned = _make_node_spec(
@@ -163,7 +163,7 @@ def remove_node(kube: KubeClient, record: StoredBuilder, node: StoredNode) -> tu
         raise InputError(
             f"{node.name!r} is the last node of builder {record.name!r}",
             source="--leave",
-            fix=f"kube-builder rm {record.name} removes both",
+            fix=f"remove both with kube-builder rm {record.name}",
         )
     location = record.location
     kube.delete(_make_path(location, node), options={"propagationPolicy": "Background"})
@@ -191,7 +191,7 @@ def read_usable_secret(kube: KubeClient, record: StoredBuilder, *, warn: Callabl
     ``warn`` is called. Raises InputError if the builder has no nodes, KubeError.
     """
     if not record.nodes:
-        fix = f"kube-builder rm {record.name}, then create it again"
+        fix = f"remove it with kube-builder rm {record.name}, then create it again"
         raise InputError(f"builder {record.name!r} has no node: its creation was not completed", fix=fix)
     secret = read_secret(kube, record.location)
     left = read_seconds_to_expiry(secret, _read_server_time(kube))
@@ -200,7 +200,8 @@ def read_usable_secret(kube: KubeClient, record: StoredBuilder, *, warn: Callabl
     if all(node.stopped for node in record.nodes):
         return _renew_certificates(kube, record.location)
     days = max(int(left / 86400), 0)
-    warn(f"the certificates of builder {record.name} end in {days} days; kube-builder stop {record.name} renews them")
+    fix = f"renew them with kube-builder stop {record.name}"
+    warn(f"the certificates of builder {record.name} expire in {days} days; {fix}")
     return secret
 
 

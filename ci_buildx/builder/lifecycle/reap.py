@@ -298,7 +298,9 @@ def _list_page(api: ApiClient, core: Any, token: str | None) -> tuple[dict[str, 
     except HTTPError as failure:
         raise Unreachable(f"cannot list namespaces: {failure}") from failure
     except (AttributeError, LookupError, TypeError, ValueError) as failure:  # The package checks no types.
-        raise KubeError("GET /api/v1/namespaces: the answer is no Kubernetes object", fix=NO_API_SERVER) from failure
+        raise KubeError(
+            "GET /api/v1/namespaces: the response is not a Kubernetes object", fix=NO_API_SERVER
+        ) from failure
     return page, date
 
 

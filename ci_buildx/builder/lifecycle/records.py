@@ -158,7 +158,7 @@ def find_builder(kube: KubeClient, name: str, namespace: str = "") -> StoredBuil
         return empty
     if not found:
         where = f"in namespace {here!r}" if namespace else "in any namespace"
-        raise InputError(f"builder {name!r} not found {where}", fix="kube-builder ls lists all builders")
+        raise InputError(f"builder {name!r} not found {where}", fix="list all builders with kube-builder ls")
     if len(found) > 1:
         places = ", ".join(record.location.namespace for record in found)
         raise InputError(f"several namespaces have a builder {name!r}: {places}", fix="name one with --namespace")

@@ -97,11 +97,11 @@ def _make_pod_spec(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits) -
         spec["securityContext"] = {"fsGroup": buildkitd.USER}
     if settings.qemu.install:
         spec["initContainers"] = [_make_emulator_container(settings)]
-    return spec | _make_placement(draft, node)
+    return spec | _make_placement(draft, node) | dict(settings.pod_fields)
 
 
 def _make_placement(draft: BuilderSpec, node: NodePlan) -> Manifest:
-    """Return the fields for scheduling, service account, DNS and image pulls."""
+    """Return the fields for scheduling and image pulls."""
     settings = draft.settings
     selector = dict(settings.nodeselector)
     if node.architecture:
@@ -110,10 +110,6 @@ def _make_placement(draft: BuilderSpec, node: NodePlan) -> Manifest:
         "nodeSelector": dict(sorted(selector.items())),
         "affinity": _make_affinity(node),
         "tolerations": [_make_toleration(one) for one in settings.tolerations],
-        "serviceAccountName": settings.serviceaccount,
-        "schedulerName": settings.schedulername,
-        "priorityClassName": settings.priority_class,
-        "dnsPolicy": settings.dns_policy,
         "imagePullSecrets": [{"name": name} for name in _list_pull_secrets(draft)],
     }
     return {key: value for key, value in wanted.items() if value}

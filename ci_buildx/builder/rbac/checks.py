@@ -131,7 +131,7 @@ def check_architectures(nodes: Sequence[Mapping[str, Any]] | None) -> CheckResul
         return CheckResult(topic="architectures", status=CheckStatus.WARNING, detail=detail)
     counted = cluster_facts.ClusterFacts(nodes=tuple(cluster_facts.read_node(node) for node in nodes)).count({})
     if not counted:
-        detail = f"none of {len(nodes)} nodes takes ordinary pods: not ready, cordoned or tainted"
+        detail = f"none of {len(nodes)} nodes accepts ordinary pods: not ready, cordoned or tainted"
         return CheckResult(topic="architectures", status=CheckStatus.WARNING, detail=detail)
     shown = ", ".join(f"{name} on {_count_nodes(count)}" for name, count in sorted(counted.items()))
     return CheckResult(topic="architectures", status=CheckStatus.OK, detail=f"native: {shown}; others by emulation")
@@ -227,7 +227,9 @@ def check_reaper(
     """
     topic = "reaper"
     if schedules is None:
-        detail = "no permission to list CronJobs; without one, each job and kube-builder reap remove what has expired"
+        detail = (
+            "no permission to list CronJobs; without a reaper, each job and kube-builder reap remove expired builders"
+        )
         return CheckResult(topic=topic, status=CheckStatus.UNKNOWN, detail=detail)
     known = able or {}
     real, doubtful = (
@@ -273,7 +275,7 @@ def _judge_runs(status: Mapping[str, Any], pods: Sequence[Mapping[str, Any]] | N
     if not status.get("active"):
         return CheckStatus.WARNING, f"its run of {last} did not succeed{after}"
     if pods is None and not succeeded:
-        return CheckStatus.UNKNOWN, f"no run has succeeded since {last}, and its pods may not be listed"
+        return CheckStatus.UNKNOWN, f"no run has succeeded since {last}, and this account may not list its pods"
     return CheckStatus.OK, f"a run is under way{after}"
 
 
@@ -384,7 +386,7 @@ def check_network_policy(open_failed: str, closed_failed: str) -> CheckResult:
         return CheckResult(
             topic=topic, status=CheckStatus.OK, detail=f"enforced: an isolated pod was not reached ({closed_failed})"
         )
-    detail = "not enforced by this cluster's network: mTLS alone keeps others from buildkitd, as it does everywhere"
+    detail = "not enforced by this cluster's network: mTLS alone protects buildkitd"
     return CheckResult(topic=topic, status=CheckStatus.WARNING, detail=detail)
 
 

@@ -39,7 +39,7 @@ def convert_inputs(step: WorkflowStep, indent: int, *, setup: bool) -> BuilderIn
         name = _RENAMED.get(given, given)
         if name == "driver":
             if not kubernetes:
-                remarks.append(f"driver {step.read_input(given)} is removed, builders run on Kubernetes")
+                remarks.append(f"driver {step.read_input(given)} is removed: builders run on Kubernetes")
         elif name == "driver-opts" and not kubernetes:
             kept, gone = _split_options(step.read_input(given))
             remarks += [_explain_option(option) for option in gone]
@@ -73,8 +73,8 @@ def _split_line(line: str) -> list[str]:
 
 def _explain_option(option: str) -> str:
     if option.startswith("network"):
-        return f"driver-opt {option} is removed, BuildKit runs in a pod and not on the runner's network"
-    return f"driver-opt {option} is removed, the kubernetes driver lacks it; see requests.* and limits.*"
+        return f"driver-opt {option} is removed: BuildKit runs in a pod and not on the runner's network"
+    return f"driver-opt {option} is removed: the kubernetes driver does not have it; see requests.* and limits.*"
 
 
 def collect_platforms(job: WorkflowJob, setup: WorkflowStep, builds: Iterable[WorkflowStep]) -> str | None:

@@ -28,7 +28,7 @@ def find_metadata_user(job: WorkflowJob, step: WorkflowStep, builds: Iterable[Wo
     """Return the build that can take over a metadata step, or the reason why none can."""
     users = [build for build in builds if step.id and build.index > step.index and _uses_output(build, step, "tags")]
     if len(users) != 1:
-        return "several builds use it" if users else "no build takes its tags as they are"
+        return "several builds use it" if users else "no build uses its tags unchanged"
     build = users[0]
     for reason in (_explain_keys(step, build), _explain_outputs(step, build), _explain_references(job, step, build)):
         if reason:

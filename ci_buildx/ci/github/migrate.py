@@ -62,7 +62,7 @@ def _note_other_steps(job: WorkflowJob) -> Iterator[MigrationNote]:
         yield _note_call(job, str(called.value.value))
     steps = job.entries.get("steps")
     if steps is not None and not job.is_block and ("docker/" in job.document.cut(steps.first, steps.last)):
-        text = f"job {job.name}: its steps stay, they use anchors or are not a list in block style"
+        text = f"job {job.name}: its steps stay: they use anchors or are not a list in block style"
         yield _note(MigrationVerdict.BY_HAND, job.line, text)
     for step in job.steps:
         yield from _note_step(step)

@@ -80,7 +80,7 @@ class JobMigration:
         if _FOREIGN_RUNNER.match(self.job.runner):
             return f"its runner is {self.job.runner}, and kube-builder builds on Linux"
         if place := self._find_local_registry(step):
-            return f"{place} is on the runner, which the cluster does not reach"
+            return f"{place} is on the runner, which the cluster cannot reach"
         return ""
 
     def _find_local_registry(self, step: WorkflowStep) -> str:
@@ -176,7 +176,7 @@ class JobMigration:
         if "builder" in edit.step.inputs:
             edit.drop_input("builder")
             self.notes.add(
-                MigrationVerdict.CHANGED, edit.step, "input builder is removed, the step has its own builder"
+                MigrationVerdict.CHANGED, edit.step, "input builder is removed: the step has its own builder"
             )
         if setup is None:
             return
@@ -226,7 +226,7 @@ class JobMigration:
             if "builder" in build.step.inputs:
                 build.drop_input("builder")
                 self.notes.add(
-                    MigrationVerdict.CHANGED, build.step, "input builder is removed, the setup step's is found"
+                    MigrationVerdict.CHANGED, build.step, "input builder is removed: the setup step's builder is found"
                 )
             self._pin_platform(build, platforms)
 
@@ -296,7 +296,7 @@ class JobMigration:
             else:
                 self._remove(step)
                 gone = f" (with its {', '.join(step.inputs)})" if step.inputs else ""
-                text = f"setup-qemu-action is removed{gone}, the cluster's nodes or BuildKit's emulators build"
+                text = f"setup-qemu-action is removed{gone}: builds use the cluster's nodes or BuildKit's emulators"
                 self.notes.add(MigrationVerdict.CHANGED, step, text)
 
     def _migrate_logins(self) -> None:
@@ -342,7 +342,9 @@ class JobMigration:
             self.notes.add(MigrationVerdict.BY_HAND, step, text)
             return
         edit.last.append(render_entry("load", "true", edit.indent))
-        text = "load: true is added, docker's default builder loads images; it needs a docker daemon on the runner"
+        text = (
+            "load: true is added because docker's default builder loads images; it needs a docker daemon on the runner"
+        )
         self.notes.add(MigrationVerdict.CHANGED, step, text)
 
     def _note_build(self, step: WorkflowStep) -> None:

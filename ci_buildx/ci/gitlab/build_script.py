@@ -289,7 +289,7 @@ def _settle_tags(script: BuildScript) -> None:
         if _complete_tag(source) not in known:
             raise UnreadableScript(f"it pushes {tag}, which its build does not name")
     if script.kaniko is False and (unused := [tag for tag in built if tag not in script.pushed]):
-        script.remarks.append(f"tag {', '.join(unused)} is removed, it is not pushed")
+        script.remarks.append(f"tag {', '.join(unused)} is removed: it is not pushed")
     script.inputs["tags"] = list(dict.fromkeys(script.pushed))
     script.inputs["push"] = ["true"]
 

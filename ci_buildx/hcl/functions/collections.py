@@ -1,8 +1,11 @@
-"""Functions of lists, tuples, maps and objects (go-cty 1.17.0, ``stdlib/collection.go``, ``sequence.go``)."""
+"""Functions of lists, tuples, maps, objects and sets.
+
+Source: go-cty 1.17.0, ``stdlib/collection.go``, ``sequence.go`` and ``set.go``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ci_buildx.hcl.functions.arithmetic import read_int
 from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError
@@ -17,6 +20,7 @@ from ci_buildx.hcl.types.values import (
     SEQUENCES,
     STRING,
     TRUE,
+    HclType,
     HclValue,
     TypeKind,
     make_bool,
@@ -27,6 +31,7 @@ from ci_buildx.hcl.types.values import (
     make_number,
     make_object,
     make_set,
+    make_set_type,
     make_string,
     make_tuple,
     make_tuple_type,
@@ -35,6 +40,8 @@ from ci_buildx.hcl.types.values import (
 _NO_COLLECTION = "collection must be a list, a map or a tuple"
 _LARGEST_RANGE = 1024
 _LIST = Parameter("list")
+_SET = make_set_type(DYNAMIC)
+_Items = list[HclValue]
 
 
 def _require(value: HclValue, kinds: Sequence[TypeKind], reason: str, index: int | None = None) -> None:
@@ -264,6 +271,41 @@ def _multiply_sets(given: Sequence[HclValue]) -> HclValue:
     return make_list(rows, element) if lists else make_set(rows, element)
 
 
+def _find_set_type(given: Sequence[HclValue]) -> HclType:
+    """Return the type of the result; empty sets of any type do not decide it."""
+    elements = [one.type.item for one in given if one.items or one.type.item != DYNAMIC]
+    if not elements:
+        return _SET
+    common = unify_types(elements)
+    if common is None:
+        raise CallError("given sets must all have compatible element types")
+    return make_set_type(common)
+
+
+def _make_set_operation(names: tuple[str, ...], combine: Callable[[_Items, _Items], _Items]) -> HclFunction:
+    def compute(given: Sequence[HclValue]) -> HclValue:
+        wanted = _find_set_type(given)
+        found: _Items | None = None
+        for at, one in enumerate(given):
+            try:
+                items = list(convert(one, wanted).items)
+            except ConversionError as error:
+                raise ParameterError(at, str(error)) from None
+            found = items if found is None else combine(found, items)
+        return make_set(found or (), wanted.item)
+
+    parameters = tuple(Parameter(name, _SET) for name in names)
+    return HclFunction(parameters, compute, None if len(names) > 1 else Parameter("other_sets", _SET))
+
+
+def _subtract(one: _Items, other: _Items) -> _Items:
+    return [item for item in one if item not in other]
+
+
+def _has_element(given: Sequence[HclValue]) -> HclValue:
+    return make_bool(value=given[1] in given[0].items)
+
+
 _ANY_LIST = Parameter("list", make_list_type(DYNAMIC))
 _PAIR = (Parameter("collection"), Parameter("key"))
 FUNCTIONS = {
@@ -287,4 +329,11 @@ FUNCTIONS = {
     "slice": HclFunction((_LIST, Parameter("start_index", NUMBER), Parameter("end_index", NUMBER)), _slice),
     "values": HclFunction((Parameter("mapping"),), _list_values),
     "zipmap": HclFunction((Parameter("keys", make_list_type(STRING)), Parameter("values")), _zip_map),
+    "sethaselement": HclFunction((Parameter("set", _SET), Parameter("elem")), _has_element),
+    "setintersection": _make_set_operation(("first_set",), lambda one, other: [item for item in one if item in other]),
+    "setsubtract": _make_set_operation(("a", "b"), _subtract),
+    "setsymmetricdifference": _make_set_operation(
+        ("first_set",), lambda one, other: _subtract(one, other) + _subtract(other, one)
+    ),
+    "setunion": _make_set_operation(("first_set",), lambda one, other: one + other),
 }

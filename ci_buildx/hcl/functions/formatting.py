@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 
-from ci_buildx.hcl.functions.graphemes import split_graphemes
 from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError
+from ci_buildx.hcl.functions.text import split_graphemes
 from ci_buildx.hcl.types.conversion import ConversionError, convert
 from ci_buildx.hcl.types.json_values import encode_json, quote_json
 from ci_buildx.hcl.types.numbers import BigFloat

@@ -9,7 +9,6 @@ from ci_buildx.hcl.functions import (
     formatting,
     networks,
     patterns,
-    sets,
     text,
     timestamps,
     versions,
@@ -27,7 +26,7 @@ def make_functions(home: str) -> dict[str, HclFunction]:
     """Return the functions by name; ``home`` is what ``homedir`` returns."""
     modules = (
         *(arithmetic, collections, encodings, formatting, networks),
-        *(patterns, sets, text, timestamps, versions),
+        *(patterns, text, timestamps, versions),
     )
     found = {name: function for module in modules for name, function in module.FUNCTIONS.items()}
     return found | {"homedir": HclFunction((), lambda _: make_string(home))}

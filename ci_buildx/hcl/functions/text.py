@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 
 from ci_buildx.hcl.functions.arithmetic import read_int
-from ci_buildx.hcl.functions.graphemes import split_graphemes
 from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError
 from ci_buildx.hcl.types.values import (
     NUMBER,
@@ -23,6 +23,39 @@ SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map
 _NEWLINES = re.compile(r"(?:\r\n?|\n)*\Z")
 _UNSAFE = re.compile(r"[^a-zA-Z0-9_-]")
 _LIST = make_list_type(STRING)
+_JOINER = "\u200d"
+
+
+def split_graphemes(text: str) -> list[str]:
+    """Return the characters as people count them (Unicode's grapheme clusters, in short).
+
+    Each includes its combining marks; a joined emoji and a flag are one.
+    """
+    if text.isascii() and "\r" not in text:
+        return list(text)
+    found: list[str] = []
+    for one in text:
+        if found and _is_continued(found[-1], one):
+            found[-1] += one
+        else:
+            found.append(one)
+    return found
+
+
+def _is_continued(before: str, one: str) -> bool:
+    if before == "\r":
+        return one == "\n"
+    if before[-1] in "\r\n":
+        return False
+    if unicodedata.category(one) in ("Mn", "Me", "Mc") or one == _JOINER or "\U0001f3fb" <= one <= "\U0001f3ff":
+        return True
+    if before.endswith(_JOINER):
+        return unicodedata.category(one) == "So"
+    return _is_regional(one) and len(before) == 1 and _is_regional(before)
+
+
+def _is_regional(one: str) -> bool:
+    return "\U0001f1e6" <= one <= "\U0001f1ff"
 
 
 def make_text_function(names: tuple[str, ...], compute: Callable[..., str]) -> HclFunction:

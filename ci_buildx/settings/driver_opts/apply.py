@@ -45,7 +45,7 @@ def check_combinations(builder: BuilderSettings, *, source: str) -> None:
             "rootless=true conflicts with user-namespaces=true",
             source=source,
             fix=(
-                "omit one: each alone avoids root on the node, and rootlesskit "
+                "omit one: each alone avoids root on the cluster node, and rootlesskit "
                 "needs IDs that a user namespace does not have"
             ),
         )
@@ -53,7 +53,7 @@ def check_combinations(builder: BuilderSettings, *, source: str) -> None:
         raise InputError(
             "qemu.install=true conflicts with user-namespaces=true",
             source=source,
-            fix="omit one: emulators are registered with the node's kernel, which requires root on the node",
+            fix="omit one: emulators are registered with the cluster node's kernel, which requires root there",
         )
     if builder.confinement != Confinement() and not builder.rootless:
         raise InputError(
@@ -69,12 +69,17 @@ AUTO = "auto"
 
 def apply_options(entries: Entries, base: BuilderSettings, outside: ExternalInputs, *, source: str) -> BuilderSettings:
     """Return the settings with the options applied to ``base``. Raises InputError."""
-    values = {
-        option.field: option.check_value(entries[name].value, outside, source=entries[name].source)
-        for name, option in OPTIONS.items()
-        if option.field and name in entries
-    }
-    builder = replace(_set_fields(base, values), env=_check_env(entries, base))
+    fields, pod_fields = {}, dict(base.pod_fields)
+    for name, option in OPTIONS.items():
+        if name not in entries or not (option.field or option.pod_field):
+            continue
+        value = option.check_value(entries[name].value, outside, source=entries[name].source)
+        if option.field:
+            fields[option.field] = value
+        else:
+            pod_fields[option.pod_field] = value
+    builder = _set_fields(base, fields)
+    builder = replace(builder, pod_fields=tuple(pod_fields.items()), env=_check_env(entries, base))
     if builder.rootless and builder.image == IMAGE and "image" not in entries:
         builder = replace(builder, image=ROOTLESS_IMAGE)
     builder = _add_resources(builder, entries, source)
@@ -139,7 +144,9 @@ def _add_network(builder: BuilderSettings, entries: Entries) -> BuilderSettings:
     if runners is not None:
         selector = checks.check_selector(runners.value, source=runners.source)
         if builder.network is None:
-            raise InputError("has no effect without network-policy=true", source=runners.source, fix="add it")
+            raise InputError(
+                "has no effect without network-policy=true", source=runners.source, fix="add network-policy=true"
+            )
         builder = replace(builder, network=NetworkIsolation(runners=selector))
     return builder
 

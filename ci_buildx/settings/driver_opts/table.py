@@ -61,7 +61,8 @@ class DriverOption:
     """One option. ``help`` is its description in the schema and the page; the default comes from BuilderSettings.
 
     ``field`` is the field of BuilderSettings that the option sets, ``storage.claimed`` a field of one; "" if
-    :mod:`~ci_buildx.settings.driver_opts.apply` combines the option with others. ``choices`` is the closed set of
+    :mod:`~ci_buildx.settings.driver_opts.apply` combines the option with others. ``pod_field`` takes its place for an
+    option that only sets a field of the pods' spec: the field's name in Kubernetes. ``choices`` is the closed set of
     values. ``check`` returns the field's value, by default the choice or the value as it is. ``outside`` is a check
     that needs files or variables. Both raise InputError.
     """
@@ -70,6 +71,7 @@ class DriverOption:
     help: str
     shape: OptionShape = OptionShape.TEXT
     field: str = ""
+    pod_field: str = ""
     choices: type[StrEnum] | tuple[str, ...] = ()
     check: Callable[..., Any] | None = None
     outside: Callable[..., Any] | None = None
@@ -163,12 +165,15 @@ OF_BUILDX = (
     ),
     DriverOption(
         name="serviceaccount",
-        field="serviceaccount",
+        pod_field="serviceAccountName",
         check=checks.check_object_name,
         help="service account of the pods; its token is not mounted",
     ),
     DriverOption(
-        name="schedulername", field="schedulername", check=checks.check_object_name, help="scheduler of the pods"
+        name="schedulername",
+        pod_field="schedulerName",
+        check=checks.check_object_name,
+        help="scheduler of the pods",
     ),
     DriverOption(
         name=ENV,
@@ -219,13 +224,13 @@ OF_OURS = (
     ),
     DriverOption(
         name="priority-class",
-        field="priority_class",
+        pod_field="priorityClassName",
         check=checks.check_object_name,
         help="priority class of the pods",
     ),
     DriverOption(
         name="dns-policy",
-        field="dns_policy",
+        pod_field="dnsPolicy",
         choices=checks.DNS_POLICIES,
         check=checks.check_dns_policy,
         help="DNS policy of the pods: `ClusterFirst`, `ClusterFirstWithHostNet` or `Default` (the cluster node's "

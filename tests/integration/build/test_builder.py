@@ -24,7 +24,7 @@ def test_a_node_that_cannot_be_scheduled_is_emulated_and_that_is_said(
     options = ["--platform", BOTH, "--driver-opt", f"nodeselector={amd64_only}", "-o", "out", str(context)]
     run = product.build("--kubeconfig", str(tenant.kubeconfig), "--namespace", namespace, *options)
     assert run.code == 0, run.stderr
-    assert "linux/arm64: native by scheduling: listing nodes is not allowed\n" in run.stderr
+    assert "linux/arm64: native by scheduling: listing cluster nodes is not allowed\n" in run.stderr
     assert "linux/arm64: emulated on amd64: no arm64 node can be scheduled\n" in run.stderr
     assert f"pod {run.builder}-arm64-" not in run.stderr.rpartition("emulated on amd64")[2]
     assert (product.cwd / "out/linux_amd64/machine").read_text() == "x86_64\n"
@@ -69,7 +69,7 @@ def test_a_pod_that_is_preempted_in_the_middle_of_a_step_is_named_with_the_cure(
     assert rest.splitlines()[-1] == (
         f"ERROR: pod {name} was lost: PreemptionByScheduler: it was preempted by a pod with higher priority "
         "(default-scheduler: preempting to accommodate a higher priority pod); "
-        "set driver-opt priority-class, or select dedicated nodes with driver-opt nodeselector"
+        "set driver-opt priority-class, or select dedicated cluster nodes with driver-opt nodeselector"
     )
     assert builders.left() == []
 

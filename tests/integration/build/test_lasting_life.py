@@ -134,7 +134,7 @@ def test_who_may_list_sees_the_builders_of_all_namespaces(
     assert rows[afar] == ["afar", "kubernetes"]
     assert rows[afar + 1][3].endswith(f"deployment=afar0&namespace={elsewhere}")
     assert rows[afar + 1][4] == "running"
-    assert "cannot ask builder afar: user " in wide.stderr
+    assert "cannot query builder afar: user " in wide.stderr
 
     used = everywhere.run("use", "--global", "near")
     assert used.code == 0, used.stderr

@@ -203,12 +203,13 @@ def test_user_namespaces_that_the_server_drops_are_refused_or_said(dropping: Sho
     refused = dropping.create("--name", "strict", "--driver-opt", "user-namespaces=true")
     assert refused.code == 1
     assert refused.stderr.splitlines()[-1] == (
-        "ERROR: user-namespaces=true: the API server drops hostUsers; its feature gate UserNamespacesSupport is off"
+        "ERROR: user-namespaces=true: the API server drops hostUsers; "
+        "enable its feature gate UserNamespacesSupport, or omit the option"
     )
     assert dropping.left("strict") == []
     told = dropping.create("--name", "easy")
     assert told.code == 0, told.stderr
-    assert "privileged BuildKit is root on its node: the API server drops hostUsers\n" in told.stderr
+    assert "privileged BuildKit is root on its cluster node: the API server drops hostUsers\n" in told.stderr
     assert dropping.product.run("rm", "easy").code == 0
 
 

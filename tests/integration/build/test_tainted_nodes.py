@@ -58,7 +58,7 @@ def test_a_reserved_node_is_named_and_what_is_advised_makes_it_native(
 ) -> None:
     (context / "Dockerfile").write_text(RECORDS_MACHINE)
     why = plan(product, context)
-    assert why.startswith(f"emulated on amd64: node {reserved} is reserved by taint ")
+    assert why.startswith(f"emulated on amd64: cluster node {reserved} is reserved by taint ")
     advised = re.search(r"tolerate it with (.+)", why)
     assert advised, why
     options = shlex.split(advised[1])

@@ -98,7 +98,7 @@ def test_an_autoscaler_is_given_the_time_that_a_node_takes(yard: Yard, monkeypat
             brought.start()
             (pod,) = boot.wait_until_ready(node)
         assert pod.host == host["metadata"]["name"]
-        assert any("a node is being added: TriggeredScaleUp: pool 1->2 (max: 5)" in line for line in told), told
+        assert any("a cluster node is being added: TriggeredScaleUp: pool 1->2 (max: 5)" in line for line in told), told
     finally:
         brought.cancel()
         yard.kube.patch(path, {"metadata": {"labels": {mark: None}}})

@@ -220,5 +220,5 @@ def test_an_image_is_loaded_into_a_docker_daemon(solve: Solve, tmp_path: Path) -
         solve(make_settings(given, {}, env, tmp_path).build)
         assert "manifest.json" in daemon.names()
         daemon.answer = b'{"error":"no space left on device"}'
-        with pytest.raises(SolveError, match="the docker daemon could not load it: no space left on device"):
+        with pytest.raises(SolveError, match="the docker daemon could not load the image: no space left on device"):
             solve(make_settings(given, {}, env, tmp_path).build)

@@ -51,8 +51,8 @@ def test_a_builder_by_default_is_nobody_on_its_nodes(builds: Builds) -> None:
             assert owners_on_the_host(outside)
             assert "overlayfs" in held.inside(pod, "buildctl", "debug", "workers", "--verbose")
         said = held.finish()
-    assert "user namespace: root in the pod is an unprivileged user on its node\n" in said
-    assert said.count("is an unprivileged user on its node") == 1
+    assert "user namespace: root in the pod is an unprivileged user on its cluster node\n" in said
+    assert said.count("is an unprivileged user on its cluster node") == 1
 
 
 def test_where_one_node_of_two_has_no_user_namespaces(builds: Builds, kube: KubeClient) -> None:
@@ -68,17 +68,17 @@ def test_where_one_node_of_two_has_no_user_namespaces(builds: Builds, kube: Kube
             )
         )
     assert by_default.code == 0, by_default.stderr
-    reason = "no user namespace: privileged BuildKit is root on its node: 1 of 2 nodes report none\n"
+    reason = "no user namespace: privileged BuildKit is root on its cluster node: 1 of 2 cluster nodes report none\n"
     assert reason in by_default.stderr
     assert "begins at 0 0 4294967295\n" in by_default.stderr
     assert insisting.code == 0, insisting.stderr
-    assert " user namespace: root in the pod is an unprivileged user on its node\n" in insisting.stderr
+    assert " user namespace: root in the pod is an unprivileged user on its cluster node\n" in insisting.stderr
     assert f"on node {layout.default_name()}-amd64 answered" in insisting.stderr
     assert re.search(r"begins at 0 \d{5,} 65536\n", insisting.stderr), insisting.stderr
     assert refused.code == 2
     assert refused.stderr.splitlines()[-1] == (
-        f"kube-builder: error: driver-opt user-namespaces: no node that fits reports user namespaces: {unable}; "
-        "they need Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33"
+        f"kube-builder: error: driver-opt user-namespaces: no suitable cluster node reports user namespaces: {unable}; "
+        "they require Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33"
     )
     assert Builders(kube, builds.context.name).left() == []
 
@@ -174,7 +174,9 @@ def test_options_of_scheduling_and_marks(builds: Builds, priority_class: str) ->
         ]
         assert policy["metadata"]["ownerReferences"][0]["name"] == job["metadata"]["name"]
         said = held.finish()
-    assert "no user namespace: privileged BuildKit is root on its node: driver-opt user-namespaces=false\n" in said
+    assert (
+        "no user namespace: privileged BuildKit is root on its cluster node: driver-opt user-namespaces=false\n" in said
+    )
 
 
 POD = """
@@ -306,7 +308,7 @@ def test_rootless_runs_as_a_user_of_its_own(builds: Builds) -> None:
     with builds.holding(*AMD64, "--driver-opt", "rootless=true", steps="RUN cat /proc/self/uid_map\n") as held:
         check_rootless(held, level="privileged")
         assert "Seccomp:\t0\n" in held.inside(pod_of(held), "cat", "/proc/1/status")
-        assert "rootless: buildkitd is uid 1000 on its node\n" in held.finish()
+        assert "rootless: buildkitd is uid 1000 on its cluster node\n" in held.finish()
 
 
 def test_rootless_is_baseline_with_a_profile_on_the_node(builds: Builds) -> None:
@@ -361,7 +363,7 @@ def test_qemu_install_registers_emulators_with_the_nodes_kernel(builds: Builds, 
         assert (status["name"], status["state"]["terminated"]["exitCode"]) == ("qemu", 0)
         assert "linux/s390x" in held.inside(pod_of(held), "buildctl", "debug", "workers", "--verbose")
         said = held.finish()
-    assert "driver-opt qemu.install registers emulators with the node's kernel\n" in said
+    assert "driver-opt qemu.install registers emulators with the cluster node's kernel\n" in said
     assert "aarch64" in said
 
 

@@ -156,7 +156,7 @@ def test_a_jobs_account_has_all_that_a_build_needs(product: Product, kube: KubeC
     assert report.status("pod security", said="enforce=privileged by the job") == ["ok"]
     assert report.status("storage classes", said="standard (default)") == ["ok"]
     assert report.status("builder", said="was ready after") == ["ok"]
-    assert report.status("isolation", said="root in the pod is an unprivileged user on its node") == ["ok"]
+    assert report.status("isolation", said="root in the pod is an unprivileged user on its cluster node") == ["ok"]
     assert [report.status("transport", each) for each in REACHES] == [["ok"]] * 3
     assert report.status("registry", good, "from here") == report.status("registry", good, "from a pod") == ["ok"]
     # The devcluster's bridge enforces nothing; that it would be noticed is shown below.
@@ -328,7 +328,7 @@ def test_what_is_missing_is_said_and_the_yaml_gives_it(
     assert set(after.status("rights")) == {"ok"}
     assert after.status("opt-outs", said=f"doctor --roles unconfined --namespace {namespace}") == ["ok"]
     assert after.status("architectures", said="amd64 on 1 node") == ["ok"]
-    assert after.status("isolation", said="root in the pod is an unprivileged user on its node") == ["ok"]
+    assert after.status("isolation", said="root in the pod is an unprivileged user on its cluster node") == ["ok"]
     assert after.apply == accounts.sheet("reaper") + accounts.sheet("reaper-cronjob")
     for path in (f"/apis/batch/v1/namespaces/{namespace}/jobs", f"/api/v1/namespaces/{namespace}/secrets"):
         assert kube.list(path, labelSelector=OURS)["items"] == []

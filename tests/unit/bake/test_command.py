@@ -114,6 +114,15 @@ def test_an_error_of_a_target_names_it(bake: Bake, memory_cluster: MemoryCluster
     assert memory_cluster.asked == []
 
 
+def test_the_wait_in_a_queue_is_limited_as_for_a_build(bake: Bake) -> None:
+    by_flag = bake(TWO, "--queue-timeout", "soon")
+    by_variable = bake(TWO, env={"KUBE_BUILDER_QUEUE_TIMEOUT": "soon"})
+    for run, source in ((by_flag, "--queue-timeout"), (by_variable, "KUBE_BUILDER_QUEUE_TIMEOUT")):
+        assert run.code == 2
+        assert f"{source}: 'soon' is not a duration" in run.stderr
+    assert bake(TWO, "--queue-timeout", "90s").code == 0
+
+
 def test_only_one_target_may_write_to_standard_output(bake: Bake) -> None:
     run = bake('target "a" { output = ["-"] }\ntarget "b" { output = ["-"] }\n', "a", "b")
     assert run.code == 2

@@ -30,7 +30,7 @@ def test_it_copies_the_policy_if_there_is_one(name: str, source: str) -> None:
 def test_a_link_to_nothing_is_refused_by_name() -> None:
     said = 'failed to compute cache key: failed to calculate checksum of ref a::b: "/none": not found'
     assert str(explain_failure(SolveError(said), "sub/Dockerfile.rego")) == (
-        "the context holds sub/Dockerfile.rego, a link that leads nowhere; beside a Dockerfile it is a Rego policy,"
+        "the context contains sub/Dockerfile.rego, a broken link; next to a Dockerfile it is a Rego policy,"
         " which only docker buildx enforces; remove it, or build without it: --policy disabled=true"
     )
     other = SolveError("failed to fetch remote https://host/x.git")

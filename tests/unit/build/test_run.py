@@ -261,7 +261,7 @@ def test_a_pod_that_does_not_start_in_time(build: WholeBuild) -> None:
 
 
 def test_a_transport_that_does_not_work(build: WholeBuild) -> None:
-    with pytest.raises(TransportError, match="leave out --transport") as caught:
+    with pytest.raises(TransportError, match="omit --transport") as caught:
         build.run(transport=TransportChoice.PORT_FORWARD, builder=BuilderSettings(timeout=0.5))
     assert "port-forward:" in str(caught.value)
     assert build.cluster.list_names("jobs") == []

@@ -87,7 +87,10 @@ def test_a_cordoned_node_takes_only_who_tolerates_that(taints: list[dict[str, st
             node([ARM]),
             "arm64",
             {},
-            f"node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule: tolerate it with {TOLERATE_ARM}",
+            (
+                "cluster node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule: "
+                f"tolerate it with {TOLERATE_ARM}"
+            ),
         ),
     ],
 )
@@ -103,7 +106,7 @@ def test_what_is_advised_tolerates_all_taints_of_the_node_in_one_option_with_tho
     facts = ClusterFacts(nodes=(node([ARM, {"key": "more", "effect": "NoSchedule"}, RESERVED]),))
     why = facts.explain_none("arm64", {}, given[:1])
     assert why.startswith(
-        "node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule, more:NoSchedule, reserved:"
+        "cluster node n1 is reserved by taint kubernetes.io/arch=arm64:NoSchedule, more:NoSchedule, reserved:"
     )
     assert mask_secrets(why, ()) == why
     (flag, option) = shlex.split(why.partition("tolerate it with ")[2])

@@ -16,8 +16,8 @@ from ci_buildx.model import platform
 from ci_buildx.settings.builder import BuilderSettings, Qemu, UserNamespaces
 
 AMD64 = [platform.parse_platform("linux/amd64")]
-HOST = "no user namespace: privileged BuildKit is root on its node"
-INSIDE = "user namespace: root in the pod is an unprivileged user on its node"
+HOST = "no user namespace: privileged BuildKit is root on its cluster node"
+INSIDE = "user namespace: root in the pod is an unprivileged user on its cluster node"
 
 
 def fact(name: str, **rest: Any) -> KubeNode:
@@ -38,19 +38,19 @@ ABLE, UNABLE = fact("able"), fact("unable", user_namespaces=False)
     ("nodes", "settings", "inside", "line"),
     [
         ((ABLE, fact("able-2")), {}, True, INSIDE),
-        ((ABLE, UNABLE), {}, False, f"{HOST}: 1 of 2 nodes report none"),
+        ((ABLE, UNABLE), {}, False, f"{HOST}: 1 of 2 cluster nodes report none"),
         ((ABLE, fact("cordoned", user_namespaces=False, usable=False)), {}, True, INSIDE),
-        ((fact("old", kubelet=(1, 32)),), {}, False, f"{HOST}: 1 of 1 nodes report none"),
-        ((), {}, False, f"{HOST}: no ready node fits yet"),
-        (None, {}, False, f"{HOST}: listing nodes is not allowed (docs/rbac/looking.yaml grants it)"),
+        ((fact("old", kubelet=(1, 32)),), {}, False, f"{HOST}: 1 of 1 cluster nodes report none"),
+        ((), {}, False, f"{HOST}: no ready cluster node fits yet"),
+        (None, {}, False, f"{HOST}: listing cluster nodes is not allowed (docs/rbac/looking.yaml grants it)"),
         (None, {"user_namespaces": UserNamespaces.TRUE}, True, INSIDE),
         ((ABLE,), {"user_namespaces": UserNamespaces.FALSE}, False, f"{HOST}: driver-opt user-namespaces=false"),
-        ((ABLE,), {"rootless": True}, False, "rootless: buildkitd is uid 1000 on its node"),
+        ((ABLE,), {"rootless": True}, False, "rootless: buildkitd is uid 1000 on its cluster node"),
         (
             (ABLE,),
             {"qemu": Qemu(install=True)},
             False,
-            f"{HOST}: driver-opt qemu.install registers emulators with the node's kernel",
+            f"{HOST}: driver-opt qemu.install registers emulators with the cluster node's kernel",
         ),
     ],
 )
@@ -70,8 +70,8 @@ def test_where_no_node_can_who_insists_is_refused_by_name() -> None:
     with pytest.raises(InputError) as caught:
         isolated(ClusterFacts(nodes=(UNABLE,)), user_namespaces=UserNamespaces.TRUE)
     assert str(caught.value) == (
-        "driver-opt user-namespaces: no node that fits reports user namespaces: unable; "
-        "they need Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33"
+        "driver-opt user-namespaces: no suitable cluster node reports user namespaces: unable; "
+        "they require Linux 6.3, containerd 2 or CRI-O 1.25, and Kubernetes 1.33"
     )
 
 
@@ -81,7 +81,9 @@ def test_a_server_that_drops_the_field_is_believed() -> None:
     created: list[dict[str, Any]] = [{"spec": {"template": {"spec": {}}}}]
     (node,) = isolation.correct_isolation(planned, created, BuilderSettings()).nodes
     assert (node.user_namespace, node.isolation) == (False, f"{HOST}: the API server drops hostUsers")
-    with pytest.raises(Invalid, match="drops hostUsers; its feature gate UserNamespacesSupport is off"):
+    with pytest.raises(
+        Invalid, match="drops hostUsers; enable its feature gate UserNamespacesSupport, or omit the option"
+    ):
         isolation.correct_isolation(planned, created, BuilderSettings(user_namespaces=UserNamespaces.TRUE))
     kept = [{"spec": {"template": {"spec": {"hostUsers": False}}}}]
     assert isolation.correct_isolation(planned, kept, BuilderSettings()) == planned

@@ -81,8 +81,8 @@ def test_nodes_and_their_platforms(names: str, facts: ClusterFacts, expected: di
             AMD64,
             ["linux/amd64: native on 1 node; linux/arm64: emulated on amd64: the cluster has no arm64 node"],
         ),
-        ("linux/arm64", UNKNOWN, ["linux/arm64: native by scheduling: listing nodes is not allowed"]),
-        ("linux/arm64", EMPTY, ["linux/arm64: native by scheduling: no ready node fits yet"]),
+        ("linux/arm64", UNKNOWN, ["linux/arm64: native by scheduling: listing cluster nodes is not allowed"]),
+        ("linux/arm64", EMPTY, ["linux/arm64: native by scheduling: no ready cluster node fits yet"]),
     ],
 )
 def test_reason_is_one_line_for_the_log(names: str, facts: ClusterFacts, reasons: list[str]) -> None:
@@ -165,6 +165,9 @@ def test_a_tainted_node_is_native_where_that_is_tolerated_and_named_where_not() 
     tainted = KubeNode(name="b", architecture="arm64", taints=(Taint("only", "arm"),))
     facts = ClusterFacts(nodes=(KubeNode(name="a", architecture="amd64"), tainted))
     assert shape(make("linux/amd64 linux/arm64", facts)) == {"amd64": (["linux/amd64", "linux/arm64"], ["linux/arm64"])}
-    assert "node b is reserved by taint only=arm:NoSchedule" in make("linux/amd64 linux/arm64", facts).nodes[0].reason
+    assert (
+        "cluster node b is reserved by taint only=arm:NoSchedule"
+        in make("linux/amd64 linux/arm64", facts).nodes[0].reason
+    )
     both = make("linux/amd64 linux/arm64", facts, tolerations=(Toleration(key="only", operator="Exists"),))
     assert [node.architecture for node in both.nodes] == ["amd64", "arm64"]

@@ -145,7 +145,7 @@ def test_a_dry_run_publishes_nothing(registry: MemoryRegistry, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ((), "DIGEST: no digests; name a digest, a metadata file of a build, or a folder with such files"),
+        ((), "DIGEST: missing digests; name a digest, a metadata file of a build, or a folder with such files"),
         (("ONE",), "two images are for linux/amd64: ONE and TWO; remove the digest of the older one"),
         (("--platform", "linux/arm64"), "no image for linux/arm64; check that its job ran and passed its digest on"),
         (("--annotation", "manifest-descriptor:a=b"), "--annotation: annotation target 'manifest-descriptor' is not"),

@@ -40,10 +40,10 @@ def test_the_table_ends_with_what_the_account_cannot_use(memory_cluster: MemoryC
     said = out.partition("This account cannot use:\n")[2]
     assert (
         "  create, stop, scale, rm in namespace ci\n"
-        "    lacks create, get, list, watch, patch, delete, deletecollection deployments.apps, statefulsets.apps\n"
+        "    missing: create, get, list, watch, patch, delete, deletecollection deployments.apps, statefulsets.apps\n"
         "    kube-builder doctor --mode namespace --namespace ci --fix\n"
         "  ls in all namespaces\n"
-        "    lacks list deployments.apps, statefulsets.apps\n"
+        "    missing: list deployments.apps, statefulsets.apps\n"
         "    kube-builder doctor --mode listing --fix\n"
     ) in said
 
@@ -64,7 +64,7 @@ def test_a_fix_is_only_yaml_for_this_account(memory_cluster: MemoryCluster, cwd:
 def test_a_fix_of_nothing_prints_nothing(memory_cluster: MemoryCluster, cwd: Path) -> None:
     code, out, err = run(memory_cluster, cwd, "--fix")
     assert (code, out) == (0, "")
-    assert err == "kube-builder: warning: this account lacks no rights of mode jobs: there is nothing to apply\n"
+    assert err == "kube-builder: warning: this account has all rights of mode jobs; there is nothing to apply\n"
 
 
 def test_json_has_all_of_it(memory_cluster: MemoryCluster, cwd: Path) -> None:

@@ -86,7 +86,7 @@ def test_inspect_says_when_certificates_end() -> None:
     assert "Platforms:        linux/amd64*, linux/amd64/v2, linux/amd64/v3, linux/386\n" in text
     assert "Labels:\n a: b\nGC Policy rule#0:\n All:           false\n Keep Duration: 48h0m0s\n" in text
     expired = inspect.format_rows(surveyed(seat("a")), ends=0.0, now=86400.0 * 2)
-    assert ["Certificates:", "until 1970-01-01T00:00:00Z (expired: kube-builder stop renews them)"] in expired
+    assert ["Certificates:", "until 1970-01-01T00:00:00Z (expired: renew them with kube-builder stop)"] in expired
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_a_symlink_planted_meanwhile_is_not_followed(tmp_path: Path) -> None:
         ([packets.FIN], "ended before all files"),
         ([packets.encode_request(0)], "requests a file"),
         ([packets.encode_error("no space")], "BuildKit could not send the files: no space"),
-        ([packets.make_data_header(0, 0)], "number 0 was not asked for"),
+        ([packets.make_data_header(0, 0)], "number 0 was not requested"),
         ([b"\xff"], "malformed"),
         ([packets.END_OF_STATS, packets.encode_stat(TreeEntry(b"a", 0))], "comes after the end"),
         (
@@ -254,7 +254,7 @@ def test_files_that_have_begun_are_few(tmp_path: Path) -> None:
         receiver.receive(stat(b"%d" % (100 + number), size=2))
     for number in range(MOST_OPEN + 1):
         receiver.receive(packets.make_data_header(number, 1) + b"x")
-    assert receiver.failure == f"BuildKit sent an invalid tree: more than {MOST_OPEN} files come at once"
+    assert receiver.failure == f"BuildKit sent an invalid tree: more than {MOST_OPEN} files arrive at once"
     assert list((tmp_path / "target").iterdir()) == []
 
 

@@ -217,7 +217,7 @@ def test_a_file_is_sent_once(tmp_path: Path) -> None:
     sender.receive(packets.encode_request(0))
     sender.receive(packets.encode_request(0))
     produced(sender)
-    assert "asked for already" in sender.failure
+    assert "already requested" in sender.failure
 
 
 def test_closing_lets_go_of_everything(tmp_path: Path) -> None:

@@ -288,4 +288,4 @@ def test_a_descriptor_of_another_size_is_refused(registry: MemoryRegistry, run: 
         *("imagetools", "create", "--dry-run", "-t", registry.name("app", "2"), json.dumps({**image, "size": 7}))
     )
     assert code == 1
-    assert f"{image['digest']} has {image['size']} bytes, its descriptor says 7" in stderr
+    assert f"{image['digest']} has {image['size']} bytes, but its descriptor declares 7" in stderr

@@ -57,7 +57,7 @@ def test_what_is_tried_again_and_why(debug_log: DebugLog) -> None:
     with scripted(*script) as server, client(server.port) as kube:
         kube.get("/x")
         port = server.port
-    broken = "the server closed the connection without an answer"
+    broken = "the server closed the connection without a response"
     assert without_times(debug_log.of("kube"))[1:] == [
         "GET /x: 429 after T on a new connection",
         "GET /x is tried again in T: the API server failed (429): slowly ***",

@@ -78,7 +78,7 @@ def test_nodes_are_added_changed_and_removed(memory_cluster: MemoryCluster) -> N
     assert kept == RetainedVolumes(location=kept.location, claims=())
     assert memory_cluster.list_names("deployments") == ["kube0"]
     with pytest.raises(
-        InputError, match="'kube0' is the last node of builder 'kube'; kube-builder rm kube removes both"
+        InputError, match="'kube0' is the last node of builder 'kube'; remove both with kube-builder rm kube"
     ):
         create.remove_node(make_target(memory_cluster), "kube0", env={})
 
@@ -338,7 +338,9 @@ def test_prune_reports_each_record_that_is_deleted(memory_cluster: MemoryCluster
 def test_without_a_running_pod_there_is_no_cache_to_look_at(memory_cluster: MemoryCluster) -> None:
     create_builder(memory_cluster)
     builders.stop_builder(make_target(memory_cluster), env={})
-    with pytest.raises(InputError, match="no pod of builder 'kube' is running; kube-builder inspect --bootstrap kube"):
+    with pytest.raises(
+        InputError, match="no pod of builder 'kube' is running; start it with kube-builder inspect --bootstrap kube"
+    ):
         survey.read_usage(make_target(memory_cluster), (), env={}, timeout=10)
 
 
@@ -354,7 +356,9 @@ def test_logs_name_the_pod_if_there_are_several(memory_cluster: MemoryCluster) -
     logs.run_logs(target, LogExtract(tail=2), env={}, tell=lambda pod, line: told.append((pod, line)))
     assert sorted(told) == [("kube0-0", "one"), ("kube0-0", "two"), ("kube0-1", "one"), ("kube0-1", "two")]
     builders.stop_builder(target, env={})
-    with pytest.raises(InputError, match="builder 'kube' has no pods; kube-builder inspect --bootstrap kube starts it"):
+    with pytest.raises(
+        InputError, match="builder 'kube' has no pods; start it with kube-builder inspect --bootstrap kube"
+    ):
         logs.run_logs(target, LogExtract(), env={}, tell=lambda *_: None)
 
 

@@ -56,7 +56,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Api:
 
 
 def test_nodes_that_cannot_what_is_insisted_on(server: Api) -> None:
-    with pytest.raises(InputError, match="user-namespaces: no node that fits reports user namespaces: old; they need"):
+    with pytest.raises(
+        InputError, match="user-namespaces: no suitable cluster node reports user namespaces: old; they require"
+    ):
         work(server, order(user_namespaces=UserNamespaces.TRUE)).make()
     assert server.written == []
 

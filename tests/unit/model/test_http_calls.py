@@ -87,7 +87,7 @@ def test_json_that_is_nested_without_end_says_nothing() -> None:
 @pytest.mark.parametrize("proxy", ["http://ann:seeded@", "http://ann:seeded@[::1", "http://", "://ann:seeded@p"])
 def test_a_proxy_without_a_host_is_named_and_not_quoted(proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", proxy)
-    with pytest.raises(InvalidProxyURL, match="look at HTTP_PROXY and HTTPS_PROXY") as caught:
+    with pytest.raises(InvalidProxyURL, match="check HTTP_PROXY and HTTPS_PROXY") as caught:
         find_proxies("https://r.example/")
     assert "seeded" not in str(caught.value)
 

@@ -356,7 +356,7 @@ def test_answers_that_nobody_reads_end_the_call() -> None:
     outgoing = session.take_outgoing()
     while not (answer := daemon.answers(heard).get(1, Answer())).trailers:
         heard += daemon.split(daemon.unwrap(next(outgoing)))
-    refused(answer, f"more than {MOST_UNSENT} bytes of answers are not read")
+    refused(answer, f"more than {MOST_UNSENT} bytes of responses are unread")
 
 
 # --- folders that are sent
@@ -389,7 +389,7 @@ def test_patterns_are_bounded_by_their_size(tmp_path: Path) -> None:
 def test_folders_on_their_way_are_few(tmp_path: Path) -> None:
     talk = Conversation(FileSyncService({"context": tmp_path}))
     streams = [ask_for(talk, []) for _ in range(filesync.MOST_CALLS + 1)]
-    refused(talk.hear(streams[-1]), f"more than {filesync.MOST_CALLS} folders are asked for at once")
+    refused(talk.hear(streams[-1]), f"more than {filesync.MOST_CALLS} folders are requested at once")
     talk.say(daemon.message(streams[0], packets.FIN))
     assert talk.hear(streams[0]).status == "0"
     later = ask_for(talk, [])
@@ -404,7 +404,7 @@ def test_a_file_is_asked_for_once(tmp_path: Path) -> None:
     talk.say(daemon.message(stream, packets.encode_request(0)) * 2)
     answer = talk.hear(stream)
     assert answer.status == str(int(GrpcStatus.UNKNOWN))
-    assert "no file has the number 0, or it was asked for already" in answer.trailers["grpc-message"]
+    assert "no file has the number 0, or it was already requested" in answer.trailers["grpc-message"]
 
 
 # --- results that are received

@@ -174,7 +174,7 @@ def test_writing_begins_again_at_zero(talk: Conversation) -> None:
         (
             [WriteRequest(Action.WRITE, data=b"a"), WriteRequest(Action.COMMIT, offset=1, expected=digest(b"b"))],
             GrpcStatus.FAILED_PRECONDITION,
-            f"what was written is {digest(b'a')}",
+            f"the written content has digest {digest(b'a')}",
         ),
         (
             [WriteRequest(Action.WRITE, data=b"a"), WriteRequest(Action.COMMIT, offset=1, total=2)],
@@ -184,7 +184,7 @@ def test_writing_begins_again_at_zero(talk: Conversation) -> None:
         (
             [WriteRequest(Action.WRITE, offset=3, data=b"a")],
             GrpcStatus.OUT_OF_RANGE,
-            "offset 3 where 0 bytes have come",
+            "offset 3 of 0 received bytes",
         ),
         ([WriteRequest(Action.WRITE, data=b"no commit")], GrpcStatus.OK, ""),
     ],

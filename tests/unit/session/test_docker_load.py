@@ -37,9 +37,13 @@ def test_a_daemon_may_take_its_time_with_an_image(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("status", "answer", "said"),
     [
-        (200, b'{"stream":"x"}\n{"error":"no space left on device"}\n', "could not load it: no space left on device"),
-        (500, b'{"message":"unexpected EOF"}\n', "refused it: unexpected EOF"),
-        (403, b"<html>", "refused it: Forbidden"),
+        (
+            200,
+            b'{"stream":"x"}\n{"error":"no space left on device"}\n',
+            "could not load the image: no space left on device",
+        ),
+        (500, b'{"message":"unexpected EOF"}\n', "refused the image: unexpected EOF"),
+        (403, b"<html>", "refused the image: Forbidden"),
     ],
 )
 def test_what_the_daemon_says_against_it(tmp_path: Path, status: int, answer: bytes, said: str) -> None:

@@ -231,7 +231,7 @@ def test_whatever_goes_wrong_ends_the_call() -> None:
 def test_an_unknown_exporter() -> None:
     talk = Conversation(FileSendService({}))
     answer = talk.hear(talk.call(SEND, metadata=[(EXPORTER, "x")]))
-    assert answer.trailers["grpc-message"] == "exporter x has no destination here"
+    assert answer.trailers["grpc-message"] == "exporter x has no destination"
 
 
 def test_a_folder_is_received(context: Path, tmp_path: Path) -> None:

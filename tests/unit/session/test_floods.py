@@ -73,4 +73,4 @@ def test_frames_that_want_an_answer_are_counted() -> None:
     before = session.failure
     session.take_incoming(daemon.wrap(FLOODS["ping"](0)))
     assert before == ""
-    assert session.failure.endswith(": too many frames that want an answer")
+    assert session.failure.endswith(": too many frames that require a response")

@@ -16,7 +16,7 @@ LOGIN = "log in to r.io (docker login) or set DOCKER_AUTH_CONFIG"
     ("text", "said"),
     [
         ("add --push or --output", "add input push or input outputs"),
-        ("leave out --transport, so that all are tried", "leave out input transport, so that all are tried"),
+        ("omit --transport, so that all are tried", "omit input transport, so that all are tried"),
         ("set --platform for another", "set input platforms for another"),
         ("add --ssh default", "add input ssh: default"),
         ("add --ssh default; or not", "add input ssh: default; or not"),

@@ -219,7 +219,7 @@ def by_h2(data: bytes) -> Read | str:
     return headers, received
 
 
-ONLY_OURS = ("DATA after the stream's end", "the first frame is not SETTINGS", "which never was")
+ONLY_OURS = ("DATA after the stream's end", "the first frame is not SETTINGS", "which was never opened")
 """h2 resets the stream, or reads on. RFC 9113 has the first as a stream's error, which may end the connection (5.4.2),
 and the others as the connection's (3.4, 5.1)."""
 ONLY_THEIRS = {

@@ -242,7 +242,7 @@ def test_a_refusal_is_answered_with_what_cures_it(message: str, fix: str) -> Non
         (case(waiting("ErrImagePull", NO_ANSWER)), "i/o timeout"),
         (case(waiting("ErrImagePull", IMAGE.format(code="x", cause="404 not found: i/o timeout"))), "i/o timeout"),
         (case(waiting("ContainerCreating"), event("Pulling", 'Pulling image "x"')), 'pulling image "x"'),
-        (case(waiting("ContainerCreating")), "creating the container on node n1"),
+        (case(waiting("ContainerCreating")), "creating the container on cluster node n1"),
         (case(scheduled(), event("FailedMount", 'secret "keys" not found')), "FailedMount"),
         (case(scheduled(), event("FailedMount", LATE_KEYS, count=9)), LATE_KEYS),
         (case(scheduled(), event("FailedMount", LATE_KEYS, count=9), event("FailedMount", "x", count=2)), "x"),
@@ -270,35 +270,35 @@ def test_what_may_heal_is_waited_for(given: PodCase, text: str) -> None:
         (
             NO_ROOM,
             ["kubernetes.io/arch"],
-            "lower driver-opts requests.* or add nodes: no node has enough free resources",
+            "lower driver-opts requests.* or add cluster nodes: none has enough free resources",
         ),
         (
             NO_ROOM,
             ["kubernetes.io/arch", "disk"],
-            "lower driver-opts requests.* or add nodes: no node has enough free resources",
+            "lower driver-opts requests.* or add cluster nodes: none has enough free resources",
         ),
         (
             TAINTED,
             ["kubernetes.io/arch"],
-            "tolerate the taints with driver-opt tolerations: the matching nodes are tainted",
+            "tolerate the taints with driver-opt tolerations: the matching cluster nodes are tainted",
         ),
         (
             TAINTED,
             ["disk"],
-            "check driver-opt nodeselector: no node has these labels, or all that do are tainted",
+            "check driver-opt nodeselector: no cluster node has these labels, or all that do are tainted",
         ),
         (
             NO_PORT,
             ["kubernetes.io/arch"],
-            ("omit hostNetwork and hostPort, or wait: another pod uses the port on the matching nodes"),
+            ("omit hostNetwork and hostPort, or wait: another pod uses the port on the matching cluster nodes"),
         ),
         (
             "0/2 nodes are available: 1 node(s) were unschedulable.",
             [],
-            "uncordon a node, or add nodes: the matching nodes are cordoned",
+            "uncordon or add cluster nodes: the matching ones are cordoned",
         ),
-        (NO_MATCH, ["disk"], "check driver-opt nodeselector: no node has these labels"),
-        ("0/0 nodes are available: no nodes available to schedule pods.", [], "add nodes: the cluster has none"),
+        (NO_MATCH, ["disk"], "check driver-opt nodeselector: no cluster node has these labels"),
+        ("0/0 nodes are available: no nodes available to schedule pods.", [], "add nodes to the cluster: it has none"),
     ],
 )
 def test_on_several_architectures_the_cause_is_what_the_user_can_change(
@@ -460,7 +460,7 @@ def test_a_lasting_builders_buildkitd_that_had_been_up_is_started_again(daemon: 
     """By the step of another build it ended; a build that was under way in it is lost, one that comes waits."""
     verdict = diagnose(case(restarted(daemon), served=True))
     assert (verdict.stage, verdict.error) == (PodStage.WAITING, None)
-    assert verdict.reason.endswith("OOMKilled: buildkitd or a step ran out of memory; the node restarts it")
+    assert verdict.reason.endswith("OOMKilled: buildkitd or a step ran out of memory; the cluster node restarts it")
     assert isinstance(diagnose(case(restarted(daemon), served=True, answered=True)).error, PodLost)
 
 

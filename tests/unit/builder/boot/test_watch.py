@@ -152,7 +152,7 @@ def test_while_a_node_is_being_made_the_time_to_boot_does_not_run(monkeypatch: p
         stop.set()
         waiter.join(10)
     assert begun.deadline >= deadline + 0.2
-    assert heard[-1] == "pod x: a node is being added: TriggeredScaleUp: pool 1->2"
+    assert heard[-1] == "pod x: a cluster node is being added: TriggeredScaleUp: pool 1->2"
 
 
 def schedule(begun: boot_watch.Boot) -> None:

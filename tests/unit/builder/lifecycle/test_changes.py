@@ -36,7 +36,7 @@ def test_who_insists_on_user_namespaces_gets_them_or_nothing() -> None:
     insisting = order(user_namespaces=UserNamespaces.TRUE, registries=Registries(insecure=("r.example",)))
     server = Server()
     node = add(server, claimed(server), insisting)
-    assert "unprivileged user on its node" in node.plan.isolation
+    assert "unprivileged user on its cluster node" in node.plan.isolation
     dropping = Server(drops=True)
     record = claimed(dropping)
     with pytest.raises(Invalid, match="user-namespaces=true: the API server drops hostUsers"):

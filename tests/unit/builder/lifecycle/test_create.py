@@ -75,7 +75,9 @@ def test_a_claimed_volume_makes_it_a_stateful_set_whose_claims_are_marked() -> N
 @pytest.mark.parametrize("storage", [Storage(), Storage(claimed="10Gi")], ids=["Deployment", "StatefulSet"])
 def test_the_dns_policy_is_in_the_pods_and_absent_by_default(storage: Storage) -> None:
     given = {"dns-policy": "Default"}
-    made = lasting_objects.make_workload(draft(storage=storage, dns_policy="Default"), node("kube0"), given, OWNER)
+    made = lasting_objects.make_workload(
+        draft(storage=storage, pod_fields=(("dnsPolicy", "Default"),)), node("kube0"), given, OWNER
+    )
     assert made["spec"]["template"]["spec"]["dnsPolicy"] == "Default"
     assert made["metadata"]["annotations"][labels.DRIVER_OPTS] == '{"dns-policy": "Default"}'
     plain = lasting_objects.make_workload(draft(storage=storage), node("kube0"), {}, OWNER)

@@ -45,10 +45,12 @@ FULL = BuilderSettings(
     tolerations=(Toleration(key="dedicated", value="ci"), Toleration(operator="Exists", effect="NoExecute", seconds=9)),
     annotations=(("team.example/owner", "images"),),
     labels=(("team", "images"),),
-    serviceaccount="builder",
-    schedulername="packs",
-    priority_class="high",
-    dns_policy="Default",
+    pod_fields=(
+        ("serviceAccountName", "builder"),
+        ("schedulerName", "packs"),
+        ("priorityClassName", "high"),
+        ("dnsPolicy", "Default"),
+    ),
     requests=(("cpu", "2"), ("memory", "4Gi")),
     limits=(("memory", "8Gi"),),
     env=(("BUILDKIT_STEP_LOG_MAX_SIZE", "-1"), ("NO_PROXY", "all")),
@@ -113,6 +115,7 @@ def test_full_has_every_option_of_the_pods() -> None:
         if option.field and _read_field(FULL, option.field) == _read_field(BuilderSettings(), option.field)
     }
     assert unset == {*elsewhere, *not_with_the_others}
+    assert set(dict(FULL.pod_fields)) == {option.pod_field for option in OPTIONS.values() if option.pod_field}
 
 
 def test_owned_objects_have_one_order() -> None:

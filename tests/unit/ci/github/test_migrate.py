@@ -132,7 +132,7 @@ def test_metadata_that_others_use_stays(after: str, reason: str) -> None:
     ("build", "reason"),
     [
         (f"{OF_META}          build-args: V=${{{{ steps.meta.outputs.version }}}}\n", "uses its results"),
-        (OF_META.replace("outputs.tags }}", "outputs.tags }},x:1"), "no build takes its tags"),
+        (OF_META.replace("outputs.tags }}", "outputs.tags }},x:1"), "no build uses its tags unchanged"),
         (OF_META.replace("          labels: ${{ steps.meta.outputs.labels }}\n", ""), "does not use its labels"),
         (
             OF_META.replace("tags: ${{ steps.meta.outputs.tags }}", "outputs: type=image,push-by-digest=true"),

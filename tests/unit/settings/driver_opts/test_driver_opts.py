@@ -86,7 +86,10 @@ def test_the_last_of_a_name_counts_and_empty_ones_do_not() -> None:
         ('"annotation=a.example/x=1,y=2=3"', {"annotations": (("a.example/x", "1"), ("y", "2=3"))}),
         ("annotations=x=", {"annotations": (("x", ""),)}),
         ('"labels=team=images,tier="', {"labels": (("team", "images"), ("tier", ""))}),
-        ("serviceaccount=builder,schedulername=packs", {"serviceaccount": "builder", "schedulername": "packs"}),
+        (
+            "serviceaccount=builder,schedulername=packs",
+            {"pod_fields": (("serviceAccountName", "builder"), ("schedulerName", "packs"))},
+        ),
         ("loadbalance=random", {"loadbalance": LoadBalance.RANDOM}),
         ("qemu.install=true,qemu.image=mine:1", {"qemu": Qemu(install=True, image="mine:1")}),
         (
@@ -112,10 +115,10 @@ def test_the_last_of_a_name_counts_and_empty_ones_do_not() -> None:
                 "confinement": Confinement(seccomp="localhost/buildkit.json", apparmor=""),
             },
         ),
-        ("priority-class=high,grace-period=2m", {"priority_class": "high", "grace_period": 120}),
-        ("dns-policy=ClusterFirst", {"dns_policy": "ClusterFirst"}),
-        ("dns-policy=ClusterFirstWithHostNet", {"dns_policy": "ClusterFirstWithHostNet"}),
-        ("dns-policy=Default", {"dns_policy": "Default"}),
+        ("priority-class=high,grace-period=2m", {"pod_fields": (("priorityClassName", "high"),), "grace_period": 120}),
+        ("dns-policy=ClusterFirst", {"pod_fields": (("dnsPolicy", "ClusterFirst"),)}),
+        ("dns-policy=ClusterFirstWithHostNet", {"pod_fields": (("dnsPolicy", "ClusterFirstWithHostNet"),)}),
+        ("dns-policy=Default", {"pod_fields": (("dnsPolicy", "Default"),)}),
         ("dns-policy=", {}),
         ("proxy=false", {"proxy": None}),
         (
@@ -260,7 +263,7 @@ def test_resources_of_several_options_are_compared() -> None:
             "rootless=true,user-namespaces=true",
             (
                 ": rootless=true conflicts with user-namespaces=true; "
-                "omit one: each alone avoids root on the node, and rootlesskit "
+                "omit one: each alone avoids root on the cluster node, and rootlesskit "
                 "needs IDs that a user namespace does not have"
             ),
         ),
@@ -285,7 +288,7 @@ def test_resources_of_several_options_are_compared() -> None:
             "insecure-registries=http://x",
             " insecure-registries: 'http://x' is not a registry host; write it like host:5000",
         ),
-        ("runner-selector=a=b", " runner-selector: has no effect without network-policy=true; add it"),
+        ("runner-selector=a=b", " runner-selector: has no effect without network-policy=true; add network-policy=true"),
         ("ca-certificates=none.pem", " ca-certificates: cannot read 'none.pem': No such file or directory"),
         ("pod-template={", " pod-template: 1:2: "),
         ("pod-template={}", ""),

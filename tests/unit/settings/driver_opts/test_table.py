@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -21,17 +21,33 @@ COMBINED = {
 CLOSED = [option for option in OPTIONS.values() if option.choices]
 
 
+DERIVED = {"buildkitd_config", "registry_files", "buildkitd_flags", "lifetime"}
+"""Fields of BuilderSettings that options of a build set."""
+OF_COMBINED = {"scaling", "requests", "limits", "env", "pull_secrets", "pull_login", "network", "pod_fields"}
+"""Fields of BuilderSettings that `apply` makes."""
+
+
 def test_every_other_option_sets_a_field_that_exists() -> None:
-    settings = BuilderSettings()
     for option in OPTIONS.values():
-        if option.name in COMBINED:
-            assert not option.field
-            continue
-        value: Any = settings
-        for name in option.field.split("."):
+        assert bool(option.field) + bool(option.pod_field) == (option.name not in COMBINED)
+        value: Any = BuilderSettings()
+        for name in option.field.split(".") if option.field else ():
             value = getattr(value, name)
-    fields = [option.field for option in OPTIONS.values() if option.field]
-    assert len(set(fields)) == len(fields)
+    for fields in ([option.field for option in OPTIONS.values()], [option.pod_field for option in OPTIONS.values()]):
+        used = [field for field in fields if field]
+        assert len(set(used)) == len(used)
+
+
+def test_every_field_is_set_by_an_option() -> None:
+    set_by_options = {option.field.partition(".")[0] for option in OPTIONS.values() if option.field}
+    assert set(get_type_hints(BuilderSettings)) == set_by_options | DERIVED | OF_COMBINED
+    assert not set_by_options & (DERIVED | OF_COMBINED)
+
+
+def test_a_field_of_the_pods_spec_is_kept_until_it_is_set_again() -> None:
+    base = parse_driver_opts(["priority-class=low,schedulername=packs"], source="x")
+    read = parse_driver_opts(["priority-class=high"], source="x", base=base)
+    assert dict(read.pod_fields) == {"priorityClassName": "high", "schedulerName": "packs"}
 
 
 @pytest.mark.parametrize("option", CLOSED, ids=lambda option: option.name)
@@ -39,10 +55,10 @@ def test_a_closed_set_is_the_same_for_both_forms(option: DriverOption, tmp_path:
     for choice in option.choices:
         needed = "persistent-volume-claim.requests.storage=1Gi," if option.name == "reclaim" else ""
         read = parse_driver_opts([f"{needed}{option.name}={choice}"], source="x")
-        value: Any = read
-        for name in option.field.split("."):
+        value: Any = dict(read.pod_fields) if option.pod_field else read
+        for name in option.field.split(".") if option.field else ():
             value = getattr(value, name)
-        assert value == choice
+        assert (value[option.pod_field] if option.pod_field else value) == choice
     (tmp_path / "b.yaml").write_text(f"{option.name}: unheard-of\n")
     with pytest.raises(InputError) as of_yaml:
         parse_document("b.yaml", source="x", cwd=tmp_path)
