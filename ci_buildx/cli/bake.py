@@ -108,7 +108,7 @@ OWN_OPTIONS = (
 )
 SHARED = (
     *("builder", "keep", "lifetime", "driver-opts", "builder-config", "buildkitd-config", "buildkitd-flags"),
-    *("sticky-key", "transport", "namespace", "kubeconfig", "kube-context", "oidc"),
+    *("sticky-key", "retries", "transport", "namespace", "kubeconfig", "kube-context", "oidc"),
     *("context-mtime", "timeline", "progress", "debug"),
 )
 """Options of ``build`` that are about the job around the targets."""
