@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TypeVar
 
-from ci_buildx.build import builder_scope, retries
+from ci_buildx.build import builder_scope
 from ci_buildx.build.build_run import BOOTING, BuildRun
 from ci_buildx.build.dialer import PodDialer
 from ci_buildx.build.pod_choice import PodChooser
@@ -219,6 +219,8 @@ class _NodeConnector:
                 if replaced and left:
                     self.phase.add_output(f"{failure}; another pod takes its place")
                     continue
+                from ci_buildx.build import retries
+
                 seat = self.seats[node.name]
                 if not (retries.is_boot_loss(failure) and seat.left) or self.site.stop.is_set():
                     raise
@@ -227,6 +229,8 @@ class _NodeConnector:
 
     def count_loss(self, seat: _NodeSeat, failure: KubeBuilderError) -> None:
         """Use one of the retries, and show it."""
+        from ci_buildx.build import retries
+
         seat.left -= 1
         seat.number += 1
         self.site.display.warn(retries.describe_retry(failure, seat.left))

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from ci_buildx.errors import BootError, BuildkitError, PodLost, SolveError, TransportError
+from typing import TypeVar
+
+from ci_buildx.errors import (
+    BootError,
+    BuildkitError,
+    KubeBuilderError,
+    PodLost,
+    RegistryError,
+    SolveError,
+    TransportError,
+)
 from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.settings.values import Settings
+
+F = TypeVar("F", SolveError, RegistryError)
 
 LOST_CODES = ("UNAVAILABLE", "CANCELLED")
 """Codes of calls that ended because their connection broke, as ``buildkit.grpc`` reads them."""
@@ -52,9 +65,18 @@ def is_passing_push_failure(failure: SolveError) -> bool:
     return bool(pushed and _REGISTRY_FAULTS.search(reason))
 
 
-def is_push_failure(failure: SolveError) -> bool:
-    """Return whether all steps are done and only the push has failed."""
-    return _PUSH in failure.message
+def advise_push(failure: F, settings: Settings) -> F:
+    """Return the failure of a push, or of a merge, with a fix that says how to push again from the cache."""
+    failure.fix = f"{failure.fix}; {_tell_cache(settings)}" if failure.fix else _tell_cache(settings)
+    return failure
+
+
+def _tell_cache(settings: Settings) -> str:
+    if settings.builder_name:
+        return f"all steps are in the cache of builder {settings.builder_name}: the same command only pushes again"
+    if settings.keep:
+        return "all steps are in the cache of the builder, which is kept: name it with --builder to push again"
+    return "the cache is removed with this build's builder: on a lasting one (--builder), the next build only pushes"
 
 
 def was_step_killed(failure: SolveError) -> bool:
@@ -64,6 +86,6 @@ def was_step_killed(failure: SolveError) -> bool:
 
 def describe_retry(failure: BaseException, left: int) -> str:
     """Return the warning that a build goes on in another pod; ``left`` is the number of retries after this one."""
-    cause = getattr(failure, "message", "") or str(failure)
+    cause = failure.message if isinstance(failure, KubeBuilderError) else str(failure)
     more = "no retry is left" if not left else f"{left} more {'retry is' if left == 1 else 'retries are'} left"
     return f"{cause}; the build goes on in another pod ({more})"

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping
 
-from ci_buildx.build import retries
 from ci_buildx.build.attachables import make_attachables
 from ci_buildx.build.build_run import BuildRun
 from ci_buildx.build.caches import NodeCaches, list_platforms
@@ -103,6 +102,8 @@ class _NodeSolve:
             try:
                 return self.solve_until_done()
             except SolveError as failure:
+                from ci_buildx.build import retries
+
                 if self.site.stop.is_set():
                     raise
                 if self.share.several and is_push_collision(failure.message) and not collided:
@@ -122,8 +123,9 @@ class _NodeSolve:
 
     @property
     def subject(self) -> str:
-        """The node as the subject of a message."""
-        return f"node {self.connection.node.name}" if self.share.several else "the build"
+        """This build as the subject of a message."""
+        build = f"target {self.site.label}" if self.site.label else "the build"
+        return f"{build} on node {self.connection.node.name}" if self.share.several else build
 
     @property
     def is_streamed(self) -> bool:
@@ -155,6 +157,8 @@ class _NodeSolve:
 
     def recover(self, failure: KubeBuilderError) -> None:
         """Replace the connection after ``failure``, or the pod. Raises the failure if neither can be."""
+        from ci_buildx.build import retries  # most builds lose nothing
+
         if (newer := self.connection.find_newer(self.connection)) is not None:
             # Another target of the same bake has lost the pod as well.
             self.take_over(newer)
@@ -264,6 +268,8 @@ class _NodeSolve:
 
     def check_pod(self, failure: SolveError) -> None:
         """Raise PodLost if a step failed because its pod ended, which the cluster may report a moment later."""
+        from ci_buildx.build import retries
+
         killed = retries.was_step_killed(failure)
         until = time.monotonic() + (_LAST_WORDS if killed else 0)
         while True:
@@ -276,6 +282,8 @@ class _NodeSolve:
 
     def add_location(self, failure: BuildkitError) -> BuildkitError:
         """Add the pod, the transport and a fix to the error of a lost connection."""
+        from ci_buildx.build import retries
+
         if failure.code not in retries.LOST_CODES or self.site.stop.is_set():
             return failure
         pod, way = self.connection.pod, self.connection.winner.name

@@ -63,7 +63,8 @@ class PodCase:
     ``pod`` is None while the Job has none. ``events`` are those about the pod and the Job, oldest first. ``now`` is the
     cluster's clock in epoch seconds. ``served`` means that buildkitd in it was up, ``answered`` that it has answered
     this process, ``restarted`` that it has ended since that answer, ``left`` that this process lost a build in it and
-    may use it again, ``vanished`` that the pod object is deleted (``pod`` is then its last state).
+    may use it again, ``retried`` that another pod of the node was lost before, ``vanished`` that the pod object is
+    deleted (``pod`` is then its last state).
     """
 
     workload: str
@@ -76,6 +77,7 @@ class PodCase:
     answered: bool = False
     restarted: bool = False
     left: bool = False
+    retried: bool = False
     vanished: bool = False
 
     @property
@@ -131,6 +133,7 @@ class Observation:
     ``pods`` and ``vanished`` (deleted) pods are by name, ``events`` by the name of their subject, ``jobs`` by node.
     ``served``, ``left`` and ``lost`` pods are UIDs, because a StatefulSet's pods reuse names. ``answered`` has the UIDs
     of those in use, with buildkitd's restarts at its answer. ``lost`` pods of a job's builder no longer count.
+    ``retried`` are the names of nodes that have lost a pod.
     """
 
     pods: dict[str, Object] = field(default_factory=dict)
@@ -141,6 +144,7 @@ class Observation:
     answered: dict[str, int] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
+    retried: set[str] = field(default_factory=set)
     autoscaler: Autoscaler = Autoscaler.UNKNOWN
     monotonic: Callable[[], float] = time.monotonic
     _offset: tuple[float, float] | None = None
@@ -249,6 +253,7 @@ class Observation:
             answered=answered is not None,
             restarted=pod is not None and answered is not None and count_restarts(pod) > answered,
             left=uid in self.left,
+            retried=node in self.retried,
             vanished=vanished,
         )
 

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from ci_buildx.builder import pods as builder_pods
+from ci_buildx.builder.boot import jobs
 from ci_buildx.builder.boot.diagnose import diagnose
 from ci_buildx.builder.boot.observation import Observation, PodCase, PodStage, Verdict
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.labels import NODE
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.builder.pods import PodView, is_terminating, read_pod
-from ci_buildx.errors import BootError, KubeError, NotFound, Stopped
+from ci_buildx.builder.pods import Object, PodView, describe_pod, is_terminating, read_pod
+from ci_buildx.errors import BootError, KubeError, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import ChangeKind
 from ci_buildx.model import debug
@@ -35,7 +36,6 @@ _NOTICEABLE = 10.0
 """Seconds after which that wait is reported."""
 _JOB_GAP = 2.0
 """Seconds between two reads of a Job that is to replace a lost pod."""
-_DELETED_JOB = {"type": "Failed", "status": "True", "reason": "Deleted", "message": "the Job was deleted"}
 _NODE_TIME = 900.0
 """Seconds in which an autoscaler gets a cluster node up.
 
@@ -198,8 +198,10 @@ class Boot:
         replaced = not self._builder.location.lasting
         with self._changed:
             for case in self._seen.list_cases(node.name, self._builder.name_workload(node), self._read_clock()):
-                if case.pod is not None and (case.pod["metadata"]["name"] == pod or diagnose(case).error is not None):
+                used = case.answered and case.subject == f"pod {pod}"
+                if case.pod is not None and (used or diagnose(case).error is not None):
                     self._seen.note_loss(case.pod, replaced=replaced)
+            self._seen.retried.add(node.name)
             self._up.discard(node.name)
             self._told.pop(node.name, None)
             self._explain_again[node.name] = explain
@@ -327,7 +329,7 @@ class Boot:
                     continue
                 gone = event.type is ChangeKind.DELETED
                 if _LOG.is_on:
-                    _LOG.debug("%s", _describe(event.object, gone=gone))
+                    _LOG.debug("%s", describe_pod(event.object, gone=gone))
                 job = self._read_job(event.object) if gone or is_terminating(event.object) else None
                 with self._changed:
                     self._seen.note_pod(event.object, job, gone=gone)
@@ -364,7 +366,7 @@ class Boot:
             self._seen.autoscaler = found
             self._changed.notify_all()
 
-    def _read_job(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> dict[str, Any] | None:
+    def _read_job(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Object | None:
         """Return the Job of a pod that ends, which shows whether its deadline has passed; None without a deadline.
 
         Also None if the Job cannot be read.
@@ -372,21 +374,17 @@ class Boot:
         if self._builder.location.lasting:
             return None
         try:
-            return self._get_job((pod["metadata"].get("labels") or {}).get(NODE, ""))
+            return jobs.read_job(
+                self._kube, self._builder.location, (pod["metadata"].get("labels") or {}).get(NODE, "")
+            )
         except KubeError:
             return None
-
-    def _get_job(self, node: str) -> dict[str, Any]:
-        location = self._builder.location
-        return self._kube.get(f"{location.jobs_path}/{location.make_object_name(node)}")
 
     def _follow_job(self, node: NodePlan) -> None:
         """Read the Job of a lost pod until it has another one: a Job that has ended, or is deleted, starts none."""
         while not (self._end.wait(_JOB_GAP) or self.list_pods(node)):
             try:
-                job = self._get_job(node.name)
-            except NotFound:
-                job = {"status": {"conditions": [_DELETED_JOB]}}
+                job = jobs.read_replacing_job(self._kube, self._builder.location, node.name)
             except KubeError as failure:
                 _LOG.debug("the Job of node %s cannot be read: %s", node.name, failure)
                 continue
@@ -400,11 +398,3 @@ class Boot:
 
     def _run(self, work: Callable[[], None], name: str) -> None:
         threading.Thread(target=work, daemon=True, name=f"boot-{name}").start()
-
-
-def _describe(pod: Mapping[str, Any], *, gone: bool) -> str:
-    """Describe a pod's state for the debug log."""
-    seen, phase = read_pod(pod), (pod.get("status") or {}).get("phase", "")
-    marks = (("running", seen.running), ("ready", seen.ready), ("terminating", seen.terminating), ("gone", gone))
-    words = "".join(f", {word}" for word, holds in marks if holds)
-    return f"pod {seen.name}: {phase} on {seen.host or 'no node'}, address {seen.ip or 'none'}{words}"
