@@ -74,7 +74,11 @@ def find_daemon(uid: str) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class Losses:
-    """The ways to lose a pod. ``relay`` is a kubeconfig through a relay to the API server, and what cuts its tunnels."""
+    """The ways to lose a pod.
+
+    ``relay`` is a kubeconfig through a relay to the API server, and what cuts its tunnels. ``namespace`` is that of
+    lasting builders.
+    """
 
     ground: Ground
     name: str
