@@ -250,7 +250,7 @@ class _NodeConnector:
             self.count_loss(seat, failure)
             with self.site.phases.measure("retry"), self.site.display.begin_phase(f"{BOOTING} again") as phase:
                 try:
-                    self.abandon(lost, failure, phase)
+                    self.release_pod(lost, failure, phase)
                     known = self.builder
                     if self.site.settings.builder_name:
                         known = builder_scope.refresh_builder(self.site, known)
@@ -264,7 +264,7 @@ class _NodeConnector:
                     raise failure from error
             return found
 
-    def abandon(self, lost: NodeConnection, failure: KubeBuilderError, phase: DisplayPhase) -> None:
+    def release_pod(self, lost: NodeConnection, failure: KubeBuilderError, phase: DisplayPhase) -> None:
         """Leave a lost pod; one that runs but cannot be reached is not used again if there are others.
 
         The connection is closed with all others: other targets of a bake may be about to use it.

@@ -97,7 +97,7 @@ class PodChooser:
     def _leave_out_avoided(self, pods: tuple[PodView, ...]) -> tuple[PodView, ...]:
         return tuple(pod for pod in pods if pod.name not in self._avoided) or pods
 
-    def _say(self, node: NodePlan, text: str) -> None:
+    def _add_output(self, node: NodePlan, text: str) -> None:
         self._retried.get(node.name, self._phase).add_output(text)
 
     def close(self) -> None:
@@ -115,7 +115,7 @@ class PodChooser:
         else:
             key = self._make_key(node)
             chosen, why = by_name[choose_pod(key, by_name)], f"by the sticky key {key!r}"
-        self._say(node, explain_choice(chosen, self._boot.list_pods(node), why))
+        self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why))
         return chosen
 
     def _take_slot_or_elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
@@ -157,7 +157,7 @@ class PodChooser:
             start_thread(lambda: self._remove_idle_pods(node, pool))
         chosen = slot.placement.pod
         why = explain_placement(pool.request.rule, slot.placement)
-        self._say(node, explain_choice(chosen, self._boot.list_pods(node), why, self._list_cordoned()))
+        self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why, self._list_cordoned()))
         return chosen
 
     def _wait_in_queue(self, pool: PodPool) -> PodSlot:
@@ -179,7 +179,7 @@ class PodChooser:
             node=place,
             rule=rule,
             list_pods=lambda: self._leave_out_avoided(list_choices(self._boot.list_pods(node), self._list_cordoned())),
-            explain=partial(self._say, node),
+            explain=partial(self._add_output, node),
             warn=self._site.display.warn,
             stop=self._site.stop,
             timeout=self._site.settings.queue_timeout,

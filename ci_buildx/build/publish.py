@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ci_buildx.settings.builder import BuilderSettings
 
 _FIRST_FAULT = 500
-"""Smallest HTTP status that is the registry's own fault; 0 stands for no answer."""
+"""Smallest HTTP status that is the registry's own fault; 0 means no answer."""
 _MODULES = ("requests", "ci_buildx.registry.client", "ci_buildx.registry.index", "ci_buildx.registry.trust")
 
 

@@ -20,6 +20,8 @@ F = TypeVar("F", SolveError, RegistryError)
 
 LOST_CODES = ("UNAVAILABLE", "CANCELLED")
 """Codes of calls that ended because their connection broke, as ``buildkit.grpc`` reads them."""
+_OVERDUE = "Timeout"
+"""Reason of a BootError after the builder's time limit (``builder.boot.watch``)."""
 _PUSH = "failed to push "
 _REGISTRY_FAULTS = compile_lazily(
     r"unexpected status.*: 5\d\d |\b(?:500|502|503|504) [A-Z][a-z]+|connection refused|connection reset|broken pipe"
@@ -51,6 +53,13 @@ def is_pod_loss(failure: BaseException) -> bool:
             return False
 
 
+def judge_reconnection(failure: BootError | PodLost | TransportError) -> KubeBuilderError:
+    """Return the failure to connect again to a pod that has answered: one that is not ready in time is unreachable."""
+    if isinstance(failure, BootError) and failure.reason == _OVERDUE:
+        return TransportError(failure.message, fix=failure.fix)
+    return failure
+
+
 def is_boot_loss(failure: BaseException) -> bool:
     """Return whether a pod that was lost before it answered is replaced.
 
@@ -66,7 +75,7 @@ def is_passing_push_failure(failure: SolveError) -> bool:
 
 
 def advise_push(failure: F, settings: Settings) -> F:
-    """Return the failure of a push, or of a merge, with a fix that says how to push again from the cache."""
+    """Return the failure of a push, or of a merge, with a fix: how to push again from the cache."""
     failure.fix = f"{failure.fix}; {_tell_cache(settings)}" if failure.fix else _tell_cache(settings)
     return failure
 

@@ -108,7 +108,7 @@ class _NodeSolve:
                     raise
                 if self.share.several and is_push_collision(failure.message) and not collided:
                     collided = True
-                elif retries.is_passing_push_failure(failure) and pushes and not self.is_streamed:
+                elif retries.is_passing_push_failure(failure) and pushes and not (self.is_streamed or self.is_linked):
                     pushes -= 1
                     self.pause_before_push(failure)
                 else:
@@ -153,9 +153,9 @@ class _NodeSolve:
             except (BuildkitError, PodLost) as failure:
                 if self.site.stop.is_set() or self.is_streamed:
                     raise
-                self.recover(failure)
+                self.replace_connection(failure)
 
-    def recover(self, failure: KubeBuilderError) -> None:
+    def replace_connection(self, failure: KubeBuilderError) -> None:
         """Replace the connection after ``failure``, or the pod. Raises the failure if neither can be."""
         from ci_buildx.build import retries  # most builds lose nothing
 
@@ -168,7 +168,7 @@ class _NodeSolve:
                 self.reconnect(failure)
                 return
             except (BootError, PodLost, TransportError) as lost:
-                failure = lost
+                failure = retries.judge_reconnection(lost)
         if not retries.is_pod_loss(failure) or self.is_linked:
             raise failure
         self.take_over(self.connection.change_pod(self.connection, failure))

@@ -158,6 +158,14 @@ def test_how_to_push_again_depends_on_what_becomes_of_the_cache(chosen: dict[str
     assert retries.advise_push(RegistryError("503"), settings).fix.endswith(said)
 
 
+def test_a_pod_that_is_not_ready_again_in_time_counts_as_unreachable() -> None:
+    late = retries.judge_reconnection(BootError("node amd64", "Timeout", "buildkitd is starting"))
+    assert retries.is_pod_loss(late)
+    lost = PodLost("pod a", "OOMKilled", "")
+    assert retries.judge_reconnection(lost) is lost
+    assert not retries.is_pod_loss(retries.judge_reconnection(BootError("pod a", "ErrImagePull", "")))
+
+
 def test_a_retry_is_told_with_its_cause_and_what_is_left() -> None:
     lost = PodLost("pod b-0", "Deleted", "it was deleted while in use", fix="check what deletes pods")
     told = "pod b-0 was lost: Deleted: it was deleted while in use; the build goes on in another pod"
