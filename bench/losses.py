@@ -65,7 +65,7 @@ class Used:
 
 def find_daemon(uid: str) -> int:
     """Return the process of buildkitd in a pod, as the host sees it. Raises ProcessLookupError."""
-    for folder in Path("/proc").glob("[0-9]*"):
+    for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda one: int(one.name)):
         with suppress(OSError):
             if uid in (folder / "cgroup").read_text() and (folder / "comm").read_text().startswith("buildkitd"):
                 return int(folder.name)
