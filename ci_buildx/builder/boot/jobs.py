@@ -11,13 +11,8 @@ _DELETED = {"type": "Failed", "status": "True", "reason": "Deleted", "message": 
 
 
 def read_job(kube: KubeClient, location: BuilderLocation, node: str) -> Object:
-    """Return the Job of a builder's node. Raises KubeError."""
-    return kube.get(f"{location.jobs_path}/{location.make_object_name(node)}")
-
-
-def read_replacing_job(kube: KubeClient, location: BuilderLocation, node: str) -> Object:
-    """Return the Job that is to replace a lost pod; a deleted one is returned as failed. Raises KubeError."""
+    """Return the Job of a builder's node; a deleted one, which starts no pod, as failed. Raises KubeError."""
     try:
-        return read_job(kube, location, node)
+        return kube.get(f"{location.jobs_path}/{location.make_object_name(node)}")
     except NotFound:
         return {"status": {"conditions": [_DELETED]}}

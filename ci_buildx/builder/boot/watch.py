@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from ci_buildx.builder import pods as builder_pods
-from ci_buildx.builder.boot import jobs
 from ci_buildx.builder.boot.diagnose import diagnose
 from ci_buildx.builder.boot.observation import Observation, PodCase, PodStage, Verdict
 from ci_buildx.builder.builder import Builder
@@ -371,26 +370,25 @@ class Boot:
 
         Also None if the Job cannot be read.
         """
-        if self._builder.location.lasting:
-            return None
+        node = (pod["metadata"].get("labels") or {}).get(NODE, "")
+        return None if self._builder.location.lasting else self._get_job(node)
+
+    def _get_job(self, node: str) -> Object | None:
+        from ci_buildx.builder.boot import jobs  # most pods are not lost
+
         try:
-            return jobs.read_job(
-                self._kube, self._builder.location, (pod["metadata"].get("labels") or {}).get(NODE, "")
-            )
-        except KubeError:
+            return jobs.read_job(self._kube, self._builder.location, node)
+        except KubeError as failure:
+            _LOG.debug("the Job of node %s cannot be read: %s", node, failure)
             return None
 
     def _follow_job(self, node: NodePlan) -> None:
         """Read the Job of a lost pod until it has another one: a Job that has ended, or is deleted, starts none."""
         while not (self._end.wait(_JOB_GAP) or self.list_pods(node)):
-            try:
-                job = jobs.read_replacing_job(self._kube, self._builder.location, node.name)
-            except KubeError as failure:
-                _LOG.debug("the Job of node %s cannot be read: %s", node.name, failure)
-                continue
-            with self._changed:
-                self._seen.jobs[node.name] = job
-                self._changed.notify_all()
+            if (job := self._get_job(node.name)) is not None:
+                with self._changed:
+                    self._seen.jobs[node.name] = job
+                    self._changed.notify_all()
 
     def _read_clock(self) -> float:
         """Return the cluster's clock, to the second, from its last answer; events and conditions carry its time."""
