@@ -14,6 +14,7 @@ import random
 import re
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +37,12 @@ from devcluster import host, layout, outage, processes
 DOCKERFILE = """FROM busybox
 COPY blob /blob
 RUN --mount=type=secret,id=fault test -s /run/secrets/fault && echo begun
-RUN for i in $(seq 1 6); do echo tick $i; sleep 1; done
+RUN for i in $(seq 1 4); do echo tick $i; sleep 1; done
 ARG MARK
 ENV MARK=$MARK
 """
+GATED = "RUN echo tick 2; until wget -q -O /dev/null http://{address}/; do sleep 1; done\n"
+"""Step that lasts until something listens at the address: the loss of a cluster node takes a minute to be seen."""
 AT_WORK = r"tick 2\n"
 LOST = r"was lost: .*; the build goes on in another pod"
 RETRIED = r"begins again in pod \S+, by \S+"
@@ -216,7 +220,9 @@ class Losses:
         """End a cluster node's kubelet and remove the node, which comes back once the loss is told."""
         cluster = self.ground.cluster
         node = cluster.nodes[1]
-        build = self.build(case, "--platform", f"linux/{node.architecture}")
+        gate = Gate(str(cluster.host_address))
+        gated = DOCKERFILE.replace(DOCKERFILE.splitlines(keepends=True)[3], GATED.format(address=gate.address))
+        build = self.build(case, "--platform", f"linux/{node.architecture}", dockerfile=gated)
         self.use(build)
         record = processes.record(cluster, f"kubelet-{node.architecture}")
         assert record is not None, "the kubelet does not run"
@@ -227,7 +233,8 @@ class Losses:
         finally:
             command = [sys.executable, "-m", "devcluster", "--name", cluster.name, "up"]
             subprocess.run(command, cwd=outage.PROJECT, check=True, capture_output=True, timeout=240)
-        return self.end(build, case, "its cluster node is gone", "DeletionByPodGC: its node was removed")
+        with gate.opened():
+            return self.end(build, case, "its cluster node is gone", "DeletionByPodGC: its node was removed")
 
     # Lasting builders.
 
@@ -264,6 +271,40 @@ class Losses:
             build = self.build(case, *self.on(builder), own=False)
             os.kill(self.daemon_of(self.use(build)), signal.SIGKILL)
             return self.end(build, case, "its daemon is restarted", "buildkitd was killed by signal 9")
+
+
+class Gate:
+    """A port of ``host`` that nothing listens at until it is opened."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        with socket.create_server((host, 0)) as reserved:
+            self._port = int(reserved.getsockname()[1])
+
+    @property
+    def address(self) -> str:
+        """Return host and port."""
+        return f"{self._host}:{self._port}"
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Answer each request."""
+        with ThreadingHTTPServer((self._host, self._port), _Answer) as server:
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            try:
+                yield
+            finally:
+                server.shutdown()
+
+
+class _Answer(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Answer with nothing."""
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
 
 
 def call(prepared: Ground, *arguments: str) -> None:
