@@ -78,15 +78,13 @@ class Outcome:
 class Build:
     """A running build with its own context. ``log`` is its output so far.
 
-    ``own``: it makes its own builder; otherwise ``options`` name one, whose ``namespace`` the caller may note.
+    It makes its own builder, unless ``options`` name one and its ``namespace``.
     """
 
-    def __init__(
-        self, base: Ground, name: str, dockerfile: str, *options: str, size: int = 0, own: bool = True, **env: str
-    ) -> None:
+    def __init__(self, base: Ground, name: str, dockerfile: str, *options: str, size: int = 0, **env: str) -> None:
         self.ground = base
         self.name = name
-        self.namespace = ""
+        self.namespace = options[options.index("--namespace") + 1] if "--builder" in options else ""
         self.secrets = [secrets.token_hex(12), secrets.token_hex(12)]
         self._log = base.folder / f"{name}.log"
         folder = base.folder / name
@@ -94,7 +92,11 @@ class Build:
         (folder / "Dockerfile").write_text(dockerfile)
         (folder / "blob").write_bytes(secrets.token_bytes(size))
         self.metadata = base.folder / f"{name}.json"
-        new = ["--buildkitd-config", str(base.buildkitd_config), "--driver-opt", "timeout=300s"] if own else []
+        new = (
+            ["--buildkitd-config", str(base.buildkitd_config), "--driver-opt", "timeout=300s"]
+            if not self.namespace
+            else []
+        )
         seen = ["--progress", "plain", "--metadata-file", str(self.metadata), "--secret", "id=fault,env=FAULT_SECRET"]
         marks = ["--build-arg", f"MARK={name}", "--build-arg", f"NPM_TOKEN={self.secrets[1]}"]
         target = ["--push", "--tag", self.reference]

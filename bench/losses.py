@@ -110,14 +110,12 @@ class Losses:
 
     # One build.
 
-    def build(self, case: str, *options: str, own: bool = True, dockerfile: str = DOCKERFILE, **env: str) -> Build:
+    def build(self, case: str, *options: str, dockerfile: str = DOCKERFILE, **env: str) -> Build:
         """Start a build whose pod is about to be lost."""
         with self.lock:
             self.number += 1
             name = f"{self.name}-{case}-{self.number}"
-        build = Build(self.ground, name, dockerfile, *options, size=_BLOB, own=own, **env)
-        build.namespace = "" if own else self.namespace
-        return build
+        return Build(self.ground, name, dockerfile, *options, size=_BLOB, **env)
 
     def use(self, build: Build) -> Used:
         """Wait until a build is in the middle of a step; return its pod."""
@@ -257,7 +255,7 @@ class Losses:
     def delete_of_pool(self, case: str) -> Outcome:
         """Delete the pod of a pool that a build is in: the next of its key's order takes over."""
         with self.lasting("replicas=2,max-builds=2,grace-period=1") as builder:
-            build = self.build(case, *self.on(builder), own=False)
+            build = self.build(case, *self.on(builder))
             pod = self.use(build)
             self.ground.kube.delete(pod.path, gracePeriodSeconds=0)
             outcome = self.end(build, case, "its pod of a pool is deleted")
@@ -268,7 +266,7 @@ class Losses:
     def restart_daemon(self, case: str) -> Outcome:
         """Kill buildkitd in the only pod of a lasting builder, whose kubelet restarts it there."""
         with self.lasting("replicas=1") as builder:
-            build = self.build(case, *self.on(builder), own=False)
+            build = self.build(case, *self.on(builder))
             os.kill(self.daemon_of(self.use(build)), signal.SIGKILL)
             return self.end(build, case, "its daemon is restarted", "buildkitd was killed by signal 9")
 
@@ -376,7 +374,7 @@ def storm(losses: Losses, *, pods: int, builds: int, pause: float, retries: int,
 
 
 def _weather(losses: Losses, options: Sequence[str]) -> tuple[Outcome, str]:
-    build = losses.build("storm", *options, own=False)
+    build = losses.build("storm", *options)
     outcome = build.end("storm", "pods are killed", survives=False)
     if outcome.exit_code and "(no retry is left)" not in build.log:
         outcome.faults.append(f"it failed with a retry left: {build.log[-1500:]}")
@@ -461,7 +459,7 @@ def main() -> int:
                     verdict = "; ".join(one.faults) or "right"
                     print(f"{one.case:16} exit {one.exit_code:4} {one.seconds:6.1f} s  {verdict}", flush=True)
             if arguments.builds and "storm" not in written:
-                written["storm"] = asdict(storm(losses, **{**STORM, "builds": arguments.builds}))  # type: ignore[arg-type]
+                written["storm"] = asdict(storm(losses, **{**STORM, "builds": arguments.builds}))
                 _save(arguments.json, written)
     bad = [each for found in written["rounds"] for each in found if each["faults"]]
     total = sum(map(len, written["rounds"]))

@@ -15,7 +15,7 @@ __all__ = ["bake"]
 def lose_once(cluster: MemoryCluster, builds: int) -> None:
     """Let the pod go once ``builds`` builds have begun in it, all of which fail with it."""
     all_here, lock, struck = threading.Barrier(builds, timeout=30), threading.Lock(), threading.Event()
-    lost = []
+    lost: list[str] = []
 
     def answer(request: SolveRequest) -> dict[str, str]:
         with lock:

@@ -124,7 +124,8 @@ def test_when_no_retry_is_left_the_last_loss_is_the_error(build: WholeBuild) -> 
 
 def test_only_the_node_that_lost_its_pod_builds_again(build: WholeBuild) -> None:
     build.options["platforms"] = NODES
-    lock, struck = threading.Lock(), []
+    lock = threading.Lock()
+    struck: list[str] = []
 
     def answer(request: SolveRequest) -> dict[str, str]:
         with lock:
