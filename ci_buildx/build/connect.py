@@ -241,28 +241,36 @@ class _NodeConnector:
         For a job's builder, its Job starts that pod; a lasting one has the next in the key's order. The builder is
         looked up again, with its trust scope and its keys: it may be another one by now.
         """
+        from ci_buildx.build import retries
+
         seat, node = self.seats[lost.node.name], lost.node
         with seat.changing:
             if newer := self.find_newer(lost):
                 return newer
-            if not seat.left or self.site.stop.is_set():
-                raise failure
-            self.count_loss(seat, failure)
-            with self.site.phases.measure("retry"), self.site.display.begin_phase(f"{BOOTING} again") as phase:
-                try:
-                    self.release_pod(lost, failure, phase)
-                    known = self.builder
-                    if self.site.settings.builder_name:
-                        known = builder_scope.refresh_builder(self.site, known)
-                    found = replace(self, builder=known, phase=phase).reach(node)
-                    found.check_platforms(lasting=known.location.lasting)
-                except Stopped:
-                    raise
-                except KubeBuilderError as error:
-                    failure.add_note(f"the build cannot go on in another pod: {error}")
-                    phase.end(error)
-                    raise failure from error
-            return found
+            while seat.left and not self.site.stop.is_set():
+                self.count_loss(seat, failure)
+                with self.site.phases.measure("retry"), self.site.display.begin_phase(f"{BOOTING} again") as phase:
+                    try:
+                        self.release_pod(lost, failure, phase)
+                        return self.reach_another(node, phase)
+                    except Stopped:
+                        raise
+                    except KubeBuilderError as error:
+                        phase.end(error)
+                        if not retries.is_pod_loss(error):
+                            failure.add_note(f"the build cannot go on in another pod: {error}")
+                            raise failure from error
+                        failure = error
+            raise failure
+
+    def reach_another(self, node: NodePlan, phase: DisplayPhase) -> NodeConnection:
+        """Connect to a pod of the node as it is now. Raises KubeBuilderError."""
+        known = self.builder
+        if self.site.settings.builder_name:
+            known = builder_scope.refresh_builder(self.site, known)
+        found = replace(self, builder=known, phase=phase).reach(node)
+        found.check_platforms(lasting=known.location.lasting)
+        return found
 
     def release_pod(self, lost: NodeConnection, failure: KubeBuilderError, phase: DisplayPhase) -> None:
         """Leave a lost pod; one that runs but cannot be reached is not used again if there are others.

@@ -70,7 +70,7 @@ def test_builds_go_on_after_every_loss_of_a_pod(losses: Losses) -> None:
     with ThreadPoolExecutor(len(table) + 1) as threads:
         storm = threads.submit(run_storm, losses)
         outcomes = list(threads.map(lambda one: one[1](one[0]), table.items()))
-        assert storm.result() == []
+        assert not storm.result(), "\n".join(storm.result())
     print(*(f"{one.case}: {one.seconds} s" for one in outcomes))
     assert {one.case for one in outcomes} == set(table)
     assert not show(outcomes), show(outcomes)
