@@ -50,6 +50,9 @@ ANSWERED = re.compile(r"pod (\S+) on node (\S+) answered over")
 NAMESPACE = re.compile(r"\bkube-builder-[a-z0-9-]+")
 _BLOB = 1 << 20
 _PATIENCE = 150.0
+_AWAY = 20.0
+_SETTLED = 30.0
+"""Seconds in which controllers that lost the API server take up their work again."""
 STORM = {"pods": 4, "builds": 30, "pause": 4.0, "retries": 10, "most": 4}
 
 
@@ -107,6 +110,10 @@ class Losses:
     def table_of_nodes(self) -> dict[str, Callable[[str], Outcome]]:
         """Return the losses of a cluster node, one after the other: the devcluster has one of each architecture."""
         return {"drained": self.drain, "node-gone": self.remove_node}
+
+    def table_of_cluster(self) -> dict[str, Callable[[str], Outcome]]:
+        """Return what happens to the whole cluster, after which it needs a while to settle."""
+        return {"api-away": self.stop_api_server}
 
     # One build.
 
@@ -233,6 +240,33 @@ class Losses:
             subprocess.run(command, cwd=outage.PROJECT, check=True, capture_output=True, timeout=240)
         with gate.opened():
             return self.end(build, case, "its cluster node is gone", "DeletionByPodGC: its node was removed")
+
+    def stop_api_server(self, case: str) -> Outcome:
+        """End the API server for 20 s: a direct build does not notice, a tunnelled one connects again or is retried."""
+        slow = DOCKERFILE.replace("seq 1 4", "seq 1 40")
+        direct = self.build(case, "--transport", "direct", dockerfile=slow)
+        tunnelled = self.build(case, "--transport", "port-forward", dockerfile=slow)
+        self.use(direct)
+        self.use(tunnelled)
+        outage.restart(self.ground.cluster, "kube-apiserver", after=_AWAY)
+        outcome = tunnelled.end(case, "the API server is away for 20 s")
+        if not re.search(rf"reconnected by port-forward|{LOST}", tunnelled.log):
+            outcome.faults.append("the tunnelled build does not tell that it connected again")
+        outcome.faults += direct.end(case, "the API server is away for 20 s").faults
+        if re.search(rf"reconnecting|{LOST}", direct.log):
+            outcome.faults.append("the direct build noticed")
+        self.settle()
+        return outcome
+
+    def settle(self) -> None:
+        """Wait until the cluster's controllers work again and its nodes take pods."""
+        deadline = time.monotonic() + _PATIENCE
+        time.sleep(_SETTLED)
+        while time.monotonic() < deadline:
+            nodes = self.ground.kube.list("/api/v1/nodes")["items"]
+            if not any(node["spec"].get("taints") for node in nodes):
+                return
+            time.sleep(1)
 
     # Lasting builders.
 
@@ -412,7 +446,8 @@ def make_round(losses: Losses, wanted: Sequence[str]) -> list[Outcome]:
     together = {name: do for name, do in losses.table().items() if not wanted or name in wanted}
     with ThreadPoolExecutor(max(len(together), 1)) as threads:
         outcomes = list(threads.map(lambda one: one[1](one[0]), together.items()))
-    return outcomes + [do(name) for name, do in losses.table_of_nodes().items() if not wanted or name in wanted]
+    alone = losses.table_of_nodes() | losses.table_of_cluster()
+    return outcomes + [do(name) for name, do in alone.items() if not wanted or name in wanted]
 
 
 @contextmanager
