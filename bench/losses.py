@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bench import ground, machine
 from bench.faults import RESULTS, Build, Outcome
@@ -33,6 +34,7 @@ from bench.ground import Ground
 from ci_buildx.builder import labels
 from ci_buildx.errors import KubeError, NotFound
 from devcluster import host, layout, outage, processes
+from devcluster.relay import relaying
 
 DOCKERFILE = """FROM busybox
 COPY blob /blob
@@ -453,10 +455,6 @@ def make_round(losses: Losses, wanted: Sequence[str]) -> list[Outcome]:
 @contextmanager
 def relayed(prepared: Ground) -> Iterator[tuple[Path, Callable[[], None]]]:
     """Provide a kubeconfig that goes through a relay on this machine, and the function that cuts its connections."""
-    from urllib.parse import urlsplit
-
-    from tests.faults.relay import relaying
-
     found = json.loads(Path(prepared.env["KUBECONFIG"]).read_text())
     server = found["clusters"][0]["cluster"]
     place = urlsplit(server["server"])

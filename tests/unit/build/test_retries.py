@@ -24,8 +24,7 @@ from ci_buildx.errors import (
     TransportError,
 )
 from ci_buildx.settings.values import BuildSettings, Settings
-from tests.unit.builder.boot.cases import case, event, running, terminated
-from tests.unit.builder.boot.test_diagnose import deleted, disrupted
+from tests.unit.builder.boot.cases import case, deleted, disrupted, event, running, terminated
 
 
 @pytest.mark.parametrize(
