@@ -118,7 +118,7 @@ def test_a_kept_builder_survives_a_failed_build_but_not_a_failed_boot(build: Who
     build.cluster.remove(f"/api/v1/namespaces/{NAME}")
     build.cluster.boot = lambda _: {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
     with pytest.raises(BootError):
-        build.run(keep=True)
+        build.run(keep=True, retries=0)
     assert build.cluster.list_names("jobs") == []
 
 
