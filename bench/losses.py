@@ -55,7 +55,7 @@ _PATIENCE = 150.0
 _AWAY = 20.0
 _SETTLED = 30.0
 """Seconds in which controllers that lost the API server take up their work again."""
-STORM = {"pods": 4, "builds": 30, "pause": 4.0, "retries": 10, "most": 4}
+STORM = {"pods": 6, "builds": 30, "pause": 5.0, "retries": 10, "most": 5}
 
 
 @dataclass(frozen=True, slots=True)
