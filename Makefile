@@ -120,6 +120,7 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(BIN)/python -m bench.soak
 	$(AS_ROOT) $(BIN)/python -m bench.faults
 	$(BIN)/python -m bench.pools
+	$(AS_ROOT) $(BIN)/python -m bench.losses
 	$(BIN)/python -m bench.trees
 	$(BIN)/python -m bench.clones
 

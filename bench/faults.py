@@ -76,11 +76,15 @@ class Outcome:
 
 
 class Build:
-    """A running build with its own context. ``log`` is its output so far."""
+    """A running build with its own context. ``log`` is its output so far.
+
+    It makes its own builder, unless ``options`` name one and its ``namespace``.
+    """
 
     def __init__(self, base: Ground, name: str, dockerfile: str, *options: str, size: int = 0, **env: str) -> None:
         self.ground = base
         self.name = name
+        self.namespace = options[options.index("--namespace") + 1] if "--builder" in options else ""
         self.secrets = [secrets.token_hex(12), secrets.token_hex(12)]
         self._log = base.folder / f"{name}.log"
         folder = base.folder / name
@@ -88,11 +92,16 @@ class Build:
         (folder / "Dockerfile").write_text(dockerfile)
         (folder / "blob").write_bytes(secrets.token_bytes(size))
         self.metadata = base.folder / f"{name}.json"
-        own = ["--buildkitd-config", str(base.buildkitd_config), "--driver-opt", "timeout=300s"]
+        new = (
+            ["--buildkitd-config", str(base.buildkitd_config), "--driver-opt", "timeout=300s"]
+            if not self.namespace
+            else []
+        )
         seen = ["--progress", "plain", "--metadata-file", str(self.metadata), "--secret", "id=fault,env=FAULT_SECRET"]
         marks = ["--build-arg", f"MARK={name}", "--build-arg", f"NPM_TOKEN={self.secrets[1]}"]
-        target = ["--platform", PLATFORM, "--push", "--tag", self.reference]
-        command = [str(base.product), "build", *target, *own, *seen, *marks, *options, str(folder)]
+        target = ["--push", "--tag", self.reference]
+        target += [] if "--platform" in options else ["--platform", PLATFORM]
+        command = [str(base.product), "build", *target, *new, *seen, *marks, *options, str(folder)]
         self._stream = self._log.open("w")
         self._begun = time.monotonic()
         self.process = subprocess.Popen(

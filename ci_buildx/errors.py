@@ -118,20 +118,28 @@ class Throttled(KubeError):
 
 
 class BootError(KubeBuilderError):
-    """A pod of the builder cannot start. ``subject`` names the pod or workload; ``reason`` is Kubernetes' own word."""
+    """A pod of the builder cannot start. ``subject`` names the pod or workload; ``reason`` is Kubernetes' own word.
 
-    def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "") -> None:
+    ``repeatable`` means that the cluster ended the pod, so another one may start.
+    """
+
+    def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "", repeatable: bool = False) -> None:
         super().__init__(f"{subject} cannot start: {reason}: {detail}", fix=fix)
+        self.repeatable = repeatable
         self.subject = subject
         self.reason = reason
         self.detail = detail
 
 
 class PodLost(KubeBuilderError):
-    """A pod of the builder died while in use. ``subject`` names the pod; ``reason`` is Kubernetes' own word."""
+    """A pod of the builder died while in use. ``subject`` names the pod; ``reason`` is Kubernetes' own word.
 
-    def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "") -> None:
+    ``repeatable`` means that the build is not the cause, so it may succeed in another pod.
+    """
+
+    def __init__(self, subject: str, reason: str, detail: str, *, fix: str = "", repeatable: bool = False) -> None:
         super().__init__(f"{subject} was lost: {reason}: {detail}", fix=fix)
+        self.repeatable = repeatable
         self.subject = subject
         self.reason = reason
         self.detail = detail

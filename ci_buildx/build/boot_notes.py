@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 LASTING = 2.0
 """Seconds after which a wait is shown. A usual boot is over by then, and its log says only which pod answered."""
@@ -38,12 +39,17 @@ class BootNotes:
         with self._lock:
             self._cancel(subject)
 
+    def clear(self) -> None:
+        """Forget what all objects wait for: the boot is over."""
+        with self._lock:
+            for subject in list(self._timers):
+                self._cancel(subject)
+
     def close(self) -> None:
         """Forget everything; nothing is shown from now on."""
         with self._lock:
             self._closed = True
-            for subject in list(self._timers):
-                self._cancel(subject)
+        self.clear()
 
     def _cancel(self, subject: str) -> None:
         if (timer := self._timers.pop(subject, None)) is not None:
@@ -55,3 +61,13 @@ class BootNotes:
                 return
             del self._timers[subject]
             self._show(reason)
+
+
+@contextmanager
+def open_notes(show: Callable[[str], None]) -> Iterator[BootNotes]:
+    """Provide notes that are closed at the end."""
+    notes = BootNotes(show)
+    try:
+        yield notes
+    finally:
+        notes.close()

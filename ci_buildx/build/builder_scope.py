@@ -26,7 +26,7 @@ from ci_buildx.registry import credentials
 from ci_buildx.registry.credentials import HUB, HUB_KEY, RegistryLogin
 from ci_buildx.runtime.signals import SignalHandler, start_thread
 from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.values import TransportChoice
+from ci_buildx.settings.values import Settings, TransportChoice
 
 if TYPE_CHECKING:
     from ci_buildx.builder.cluster_facts import ClusterFacts
@@ -37,6 +37,8 @@ Announce = Callable[[BuilderLocation], None]
 
 TEARDOWN_TIME = 20.0
 """Seconds for removing a builder; what is left after that is reported."""
+_KEPT_BUILDS = 10
+"""Number of builds of a kept builder for which its lost pods are replaced."""
 _SETTLE = 1.0
 """Seconds for a pending request to finish when a signal arrives."""
 
@@ -110,6 +112,27 @@ def find_existing_builder(site: BuildRun) -> Builder:
     return replace(builder, plan=plan.narrow(builder.plan, site.settings.build.platforms))
 
 
+def refresh_builder(site: BuildRun, known: Builder) -> Builder:
+    """Return a known existing builder with its present keys, for another of its pods; start its nodes if stopped.
+
+    Raises InputError if it is gone, was replaced by another one, or is now of another trust scope.
+    """
+    record = records.find_builder(site.kube, known.name, known.namespace)
+    if record.lasting:
+        from ci_buildx.build import start_on_use
+        from ci_buildx.builder.lifecycle import create
+
+        found = record.make_builder(create.read_usable_secret(site.kube, record, warn=site.display.warn))
+    else:
+        found = records.load_builder(site.kube, record)
+    if (found.location, found.owner) != (known.location, known.owner):
+        raise InputError(f"builder {known.name!r} has been replaced by another one", fix="build again")
+    origin.check_trust(found, site.env)
+    if record.lasting:
+        start_on_use.start_nodes(site.kube, record, known.plan.nodes, site.display)
+    return replace(known, keys=found.keys)
+
+
 def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) -> tuple[Builder, bool]:
     """Plan a builder and create its objects, without waiting for pods.
 
@@ -142,12 +165,18 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
                 runner=looked.take_result(),
                 surroundings=around,
                 pull_login=login,
+                replacements=count_replacements(site.settings),
             )
             builder = provision.provision(site.kube, blueprint, announce=announce)
         if builder.plan != planned:
             for line in dict.fromkeys(node.isolation for node in builder.plan.nodes):
                 phase.add_output(line)
     return builder, blueprint.runner is not None
+
+
+def count_replacements(settings: Settings) -> int:
+    """Return how many lost pods of a new builder's node the cluster replaces; a kept builder serves several builds."""
+    return settings.retries * (_KEPT_BUILDS if settings.keep else 1)
 
 
 def find_owner_pod(site: BuildRun) -> dict[str, str] | None:

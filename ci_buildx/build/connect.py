@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from ci_buildx.build import builder_scope
 from ci_buildx.build.build_run import BOOTING, BuildRun
 from ci_buildx.build.dialer import PodDialer
 from ci_buildx.build.pod_choice import PodChooser
@@ -21,9 +22,9 @@ from ci_buildx.builder.plan import NodePlan
 from ci_buildx.builder.pods import PodView
 from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.grpc import load_grpc
-from ci_buildx.errors import BootError, BuildkitError, PodLost, Stopped, TransportError
+from ci_buildx.errors import BootError, BuildkitError, KubeBuilderError, PodLost, Stopped, TransportError
 from ci_buildx.model import debug
-from ci_buildx.model.record import dataclass, replace
+from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.progress.display import DisplayPhase
 from ci_buildx.runtime.signals import run_all, start_thread
 from ci_buildx.settings.values import TransportChoice
@@ -50,15 +51,31 @@ def _refuse_renewal() -> NodeConnection:
     raise TransportError("the connection was lost")
 
 
+def _refuse_replacement(_: NodeConnection, failure: KubeBuilderError) -> NodeConnection:
+    raise failure
+
+
+def _find_none(_: NodeConnection) -> NodeConnection | None:
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConnection:
-    """A connection to a node's buildkitd in ``pod``, which has answered."""
+    """A connection to a node's buildkitd in ``pod``, which has answered.
+
+    ``number`` counts the pods that the build has used on this node, from 0.
+    """
 
     node: NodePlan
     pod: str
     winner: TransportWinner[Control]
     renew: Callable[[], NodeConnection] = _refuse_renewal
     """Connects to the same pod again after this connection broke. Raises as :func:`connect_nodes` does."""
+    number: int = 0
+    change_pod: Callable[[NodeConnection, KubeBuilderError], NodeConnection] = _refuse_replacement
+    """Connects to another pod after this one was lost by a failure. Raises that failure if no retry is left."""
+    find_newer: Callable[[NodeConnection], NodeConnection | None] = _find_none
+    """Returns the connection that has replaced this one for another build on the node, None if there is none."""
 
     @property
     def control(self) -> Control:
@@ -101,28 +118,47 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
             timeout = site.settings.builder.timeout if builder.timeout is None else builder.timeout
             deadline = time.monotonic() + timeout
             fresh = not site.settings.builder_name
-            notes = _make_notes(phase) if fresh else None
+            notes = None
+            if fresh:
+                from ci_buildx.build.boot_notes import open_notes
+
+                notes = undo.enter_context(open_notes(phase.add_output))
             explain = phase.add_output if notes is None else notes.explain
             boot = undo.enter_context(
                 Boot(site.kube, builder, deadline=deadline, explain=explain, stop=site.stop, fresh=fresh)
             )
             chooser = PodChooser(site, builder, boot, phase)
             undo.callback(chooser.close)
+            seats = {node.name: _NodeSeat(left=site.settings.retries) for node in builder.plan.nodes}
             connector = _NodeConnector(
-                site=site, builder=builder, boot=boot, phase=phase, chooser=chooser, undo=undo, notes=notes
+                site=site,
+                builder=builder,
+                boot=boot,
+                phase=phase,
+                chooser=chooser,
+                undo=undo,
+                seats=seats,
+                notes=notes,
             )
             try:
                 connections = connector.reach_all()
             finally:
                 if notes is not None:
-                    notes.close()
+                    notes.clear()
         yield boot, connections
 
 
-def _make_notes(phase: DisplayPhase) -> BootNotes:
-    from ci_buildx.build.boot_notes import BootNotes
+@dataclass(slots=True, kw_only=True)
+class _NodeSeat:
+    """The pods that builds of one node use, one after the other; ``left`` is how many more may be lost.
 
-    return BootNotes(phase.add_output)
+    ``changing`` is held while a lost pod is replaced, because the targets of a bake lose it together.
+    """
+
+    left: int
+    number: int = 0
+    current: NodeConnection | None = None
+    changing: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +171,7 @@ class _NodeConnector:
     phase: DisplayPhase
     chooser: PodChooser
     undo: ExitStack
+    seats: Mapping[str, _NodeSeat]
     notes: BootNotes | None
 
     def reach_all(self) -> list[NodeConnection]:
@@ -178,6 +215,7 @@ class _NodeConnector:
         """Choose a pod of the node and connect to it while it starts."""
         start = time.monotonic()
         pod, connection = self.connect(node)
+        self.seats[node.name].current = connection
         winner = connection.winner
         self.boot.record_answer(pod.name)
         if self.notes is not None:
@@ -188,28 +226,110 @@ class _NodeConnector:
         return connection
 
     def connect(self, node: NodePlan) -> tuple[PodView, NodeConnection]:
-        """Choose a pod and connect to it, or to the next one if a lasting builder's workload replaces it meanwhile."""
+        """Choose a pod and connect to it, or to the next one if it is lost before it answers.
+
+        A lasting builder's workload replaces pods, so a few of those do not count as retries.
+        """
         left = _CHOICES
         while True:
-            pod, left = self.chooser.choose(node), left - 1
+            pod = None
             try:
+                pod, left = self.chooser.choose(node), left - 1
                 return pod, self.join(node, pod)
             except (BootError, PodLost) as failure:
-                now = self.boot.find_pod(pod.name)
-                replaced = self.builder.location.lasting and (now is None or now.terminating)
-                if not (replaced and left):
+                now = self.boot.find_pod(pod.name) if pod else None
+                replaced = pod and self.builder.location.lasting and (now is None or now.terminating)
+                if replaced and left:
+                    self.phase.add_output(f"{failure}; another pod takes its place")
+                    continue
+                from ci_buildx.build import retries
+
+                seat = self.seats[node.name]
+                if not (retries.is_boot_loss(failure) and seat.left) or self.site.stop.is_set():
                     raise
-                self.phase.add_output(f"{failure}; another pod takes its place")
+                self.count_loss(seat, failure)
+                self.boot.begin_again(node, pod.name if pod else "", self.phase.add_output)
+
+    def count_loss(self, seat: _NodeSeat, failure: KubeBuilderError) -> None:
+        """Use one of the retries, and show it."""
+        from ci_buildx.build import retries
+
+        seat.left -= 1
+        seat.number += 1
+        self.site.display.warn(retries.describe_retry(failure, seat.left))
+
+    def change_pod(self, lost: NodeConnection, failure: KubeBuilderError) -> NodeConnection:
+        """Connect to another pod after one was lost; raise ``failure`` if no retry is left or no pod is found.
+
+        For a job's builder, its Job starts that pod; a lasting one has the next in the key's order. The builder is
+        looked up again, with its trust scope and its keys: it may be another one by now.
+        """
+        from ci_buildx.build import retries
+
+        seat, node = self.seats[lost.node.name], lost.node
+        with seat.changing:
+            if newer := self.find_newer(lost):
+                return newer
+            while seat.left and not self.site.stop.is_set():
+                self.count_loss(seat, failure)
+                with self.site.phases.measure("retry"), self.site.display.begin_phase(f"{BOOTING} again") as phase:
+                    try:
+                        self.release_pod(lost, failure, phase)
+                        return self.reach_another(node, phase)
+                    except Stopped:
+                        raise
+                    except KubeBuilderError as error:
+                        phase.end(error)
+                        if not retries.is_pod_loss(error):
+                            failure.add_note(f"the build cannot go on in another pod: {error}")
+                            raise failure from error
+                        failure = error
+            raise failure
+
+    def reach_another(self, node: NodePlan, phase: DisplayPhase) -> NodeConnection:
+        """Connect to a pod of the node as it is now. Raises KubeBuilderError."""
+        known = self.builder
+        if self.site.settings.builder_name:
+            known = builder_scope.refresh_builder(self.site, known)
+        found = replace(self, builder=known, phase=phase).reach(node)
+        found.check_platforms(lasting=known.location.lasting)
+        return found
+
+    def release_pod(self, lost: NodeConnection, failure: KubeBuilderError, phase: DisplayPhase) -> None:
+        """Leave a lost pod; one that runs but cannot be reached is not used again if there are others.
+
+        The connection is closed with all others: other targets of a bake may be about to use it.
+        """
+        self.boot.begin_again(lost.node, lost.pod, phase.add_output)
+        unreachable = not isinstance(failure, (BootError, PodLost))
+        self.chooser.begin_again(lost.node, phase, avoid=lost.pod if unreachable else "")
+        if unreachable and not self.builder.location.lasting:
+            find.remove_pod(self.site.kube, self.builder, lost.pod)
+
+    def find_newer(self, lost: NodeConnection) -> NodeConnection | None:
+        """Return the connection in use on the node if it is newer, for the same platforms."""
+        current = self.seats[lost.node.name].current
+        return replace(current, node=lost.node) if current is not None and current.number > lost.number else None
 
     def join(self, node: NodePlan, pod: PodView) -> NodeConnection:
         """Connect to the pod over the first transport that answers."""
         winner = self.race(node, pod)
+        number = self.seats[node.name].number
 
         def renew() -> NodeConnection:
             winner.value.close()
-            return self.join(node, self.boot.find_pod(pod.name) or pod)
+            self.boot.extend_deadline()
+            return replace(self.join(node, self.boot.find_pod(pod.name) or pod), number=number)
 
-        connection = NodeConnection(node=node, pod=pod.name, winner=winner, renew=renew)
+        connection = NodeConnection(
+            node=node,
+            pod=pod.name,
+            winner=winner,
+            renew=renew,
+            number=number,
+            change_pod=self.change_pod,
+            find_newer=self.find_newer,
+        )
         self.undo.callback(connection.close)
         return connection
 

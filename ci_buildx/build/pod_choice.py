@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ci_buildx.build.build_run import BuildRun
@@ -58,6 +59,8 @@ class PodChooser:
         self._keeper: LeaseKeeper | None = None
         self._cordoned: CordonedNodes | None = None
         self._slots: dict[str, str] = {}
+        self._retried: dict[str, DisplayPhase] = {}
+        self._avoided: set[str] = set()
         self._placed = {node.name: threading.Event() for node in builder.plan.nodes}
 
     def choose(self, node: NodePlan) -> PodView:
@@ -71,12 +74,31 @@ class PodChooser:
         if node.replicas == 1 and not lasting:
             pod = self._boot.wait_until_scheduled(node)
             return self._take_slot_or_elect(node, (pod,)) if shared else pod
-        pods = self._boot.wait_until_electable(node) if lasting else self._boot.wait_until_ready(node)
+        if not lasting and node.name in self._retried:
+            pods = self._boot.wait_until_any_ready(node)
+        else:
+            pods = self._boot.wait_until_electable(node) if lasting else self._boot.wait_until_ready(node)
+        pods = self._leave_out_avoided(pods)
         if shared:
             return self._take_slot_or_elect(node, pods)
         if node.replicas == 1 and len(pods) == 1:
             return pods[0]
         return self._elect(node, pods)
+
+    def begin_again(self, node: NodePlan, phase: DisplayPhase, *, avoid: str = "") -> None:
+        """Prepare for another choice, shown in ``phase``, after a pod of the node was lost.
+
+        The pod ``avoid`` cannot be reached, so it is chosen only if there is no other.
+        """
+        self._retried[node.name] = phase
+        if avoid:
+            self._avoided.add(avoid)
+
+    def _leave_out_avoided(self, pods: tuple[PodView, ...]) -> tuple[PodView, ...]:
+        return tuple(pod for pod in pods if pod.name not in self._avoided) or pods
+
+    def _add_output(self, node: NodePlan, text: str) -> None:
+        self._retried.get(node.name, self._phase).add_output(text)
 
     def close(self) -> None:
         """Give up all slots, and every place in a queue. Idempotent."""
@@ -93,7 +115,7 @@ class PodChooser:
         else:
             key = self._make_key(node)
             chosen, why = by_name[choose_pod(key, by_name)], f"by the sticky key {key!r}"
-        self._phase.add_output(explain_choice(chosen, self._boot.list_pods(node), why))
+        self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why))
         return chosen
 
     def _take_slot_or_elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
@@ -135,7 +157,7 @@ class PodChooser:
             start_thread(lambda: self._remove_idle_pods(node, pool))
         chosen = slot.placement.pod
         why = explain_placement(pool.request.rule, slot.placement)
-        self._phase.add_output(explain_choice(chosen, self._boot.list_pods(node), why, self._list_cordoned()))
+        self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why, self._list_cordoned()))
         return chosen
 
     def _wait_in_queue(self, pool: PodPool) -> PodSlot:
@@ -156,8 +178,8 @@ class PodChooser:
         request = SlotRequest(
             node=place,
             rule=rule,
-            list_pods=lambda: list_choices(self._boot.list_pods(node), self._list_cordoned()),
-            explain=self._phase.add_output,
+            list_pods=lambda: self._leave_out_avoided(list_choices(self._boot.list_pods(node), self._list_cordoned())),
+            explain=partial(self._add_output, node),
             warn=self._site.display.warn,
             stop=self._site.stop,
             timeout=self._site.settings.queue_timeout,

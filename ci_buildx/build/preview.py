@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, assert_never
 
-from ci_buildx.build import caches
+from ci_buildx.build import builder_scope, caches
 from ci_buildx.build.build_run import collect_secrets
 from ci_buildx.build.caches import list_platforms
 from ci_buildx.build.context import input_files, origin, sticky_key
@@ -143,7 +143,8 @@ class BuildPreview:
         settings = self.settings.builder
         location = find.locate_job_builder(made, settings)
         expires = identity.make_expiry(time.time(), settings.lifetime)
-        draft = BuilderSpec(identity=made, location=location, settings=settings, expires=expires)
+        count = builder_scope.count_replacements(self.settings)
+        draft = BuilderSpec(identity=made, location=location, settings=settings, expires=expires, replacements=count)
         jobs = [objects.make_job(draft, node) for node in self._decide_on_nodes().nodes]
         owners = [
             objects.make_job_owner_reference({"metadata": job["metadata"] | {"uid": _UNKNOWN_UID}}) for job in jobs

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from ci_buildx.registry.content import ManifestDocument
     from ci_buildx.settings.builder import BuilderSettings
 
+_FIRST_FAULT = 500
+"""Smallest HTTP status that is the registry's own fault; 0 means no answer."""
 _MODULES = ("requests", "ci_buildx.registry.client", "ci_buildx.registry.index", "ci_buildx.registry.trust")
 
 
@@ -53,7 +55,15 @@ def merge_images(
         site.display.begin_phase(f"merging index {names}"),
         RegistryClient(store, trust=make_builder_trust(site, builder, insecure)) as client,
     ):
-        descriptor = index.merge_index(client, wanted[0], wanted, sources, annotations=dict(push.annotations) or None)
+        try:
+            annotations = dict(push.annotations) or None
+            descriptor = index.merge_index(client, wanted[0], wanted, sources, annotations=annotations)
+        except RegistryError as failure:
+            from ci_buildx.build import retries
+
+            if failure.status and failure.status < _FIRST_FAULT:
+                raise
+            raise retries.advise_push(failure, site.settings) from failure
     if push.dangling:
         names += f",{wanted[-1].name}@{descriptor.digest}"
     described = {

@@ -291,7 +291,11 @@ def solve_connected(
                 remote_policy.check_remote_policy(site, boot, connections, auth)
         return solve_nodes(site, boot, connections, auth)
     except SolveError as failure:
+        from ci_buildx.build import retries
+
         advised = _add_advice(site, builder, store, failure)
+        if retries.is_passing_push_failure(failure):
+            advised = retries.advise_push(advised, site.settings)
         push = exporters.find_push(wanted)
         raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
 

@@ -15,7 +15,7 @@ from ci_buildx.build.context import origin
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.buildkit import exporters, solve_request
 from ci_buildx.buildkit.exporters import Exports
-from ci_buildx.errors import BuildkitError, SolveError
+from ci_buildx.errors import BootError, BuildkitError, KubeBuilderError, PodLost, SolveError, TransportError
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.runtime.phases import SilenceReport
@@ -26,12 +26,12 @@ from ci_buildx.session.session import BuildSession
 
 _LOG = debug.get_log("build")
 _LOOK = 0.5
-_LOST = ("UNAVAILABLE", "CANCELLED")
-"""Codes of calls that ended because their connection broke, as ``buildkit.grpc`` reads them."""
 _RECONNECTS = 5
 """Maximum reconnections of one build: each may repeat a step, so a permanently unstable network must fail."""
 _LAST_WORDS = 3.0
 """Seconds for the cluster to report why a pod ended after its connection broke."""
+_PUSH_PAUSE = 5.0
+"""Seconds until a failed push is repeated; buildkitd has repeated each request for some seconds by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
         _NodeSolve(
             site=site,
             boot=boot,
-            connection=one,
+            connection=one.find_newer(one) or one,
             exports=exports,
             auth=auth,
             share=NodeCaches(
@@ -96,16 +96,41 @@ class _NodeSolve:
     reconnects: int = 0
 
     def run(self) -> NodeResult:
-        """Build; if nodes collided while they pushed a common layer, push once more."""
-        try:
-            return self.solve_until_done()
-        except SolveError as failure:
-            if not (self.share.several and is_push_collision(failure.message)) or self.site.stop.is_set():
-                raise
-            name = self.connection.node.name
-            self.site.display.warn(f"node {name} pushes again: {' '.join(failure.message.split())}")
-            self.forgive()
-            return self.solve_until_done()
+        """Build; push again if nodes collided while they pushed a common layer, or if a registry failed."""
+        pushes, collided = self.site.settings.retries, False
+        while True:
+            try:
+                return self.solve_until_done()
+            except SolveError as failure:
+                from ci_buildx.build import retries
+
+                if self.site.stop.is_set():
+                    raise
+                if self.share.several and is_push_collision(failure.message) and not collided:
+                    collided = True
+                elif retries.is_passing_push_failure(failure) and pushes and not (self.is_streamed or self.is_linked):
+                    pushes -= 1
+                    self.pause_before_push(failure)
+                else:
+                    raise
+                self.site.display.warn(f"{self.subject} pushes again: {' '.join(failure.message.split())}")
+                self.forgive()
+
+    def pause_before_push(self, failure: SolveError) -> None:
+        """Give a registry time to recover; raise ``failure`` if the job ends meanwhile."""
+        if self.site.stop.wait(_PUSH_PAUSE):
+            raise failure
+
+    @property
+    def subject(self) -> str:
+        """This build as the subject of a message."""
+        build = f"target {self.site.label}" if self.site.label else "the build"
+        return f"{build} on node {self.connection.node.name}" if self.share.several else build
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether a result goes to standard output: what was written there cannot be undone."""
+        return any(isinstance(one, FileTarget) and one.path is None for one in self.exports.targets.values())
 
     @property
     def shown_node(self) -> str:
@@ -117,7 +142,7 @@ class _NodeSolve:
         self.site.display.forgive(self.shown_node, target=self.site.label)
 
     def solve_until_done(self) -> NodeResult:
-        """Build; over a new connection if this one is lost while the pod runs.
+        """Build; over a new connection if this one is lost while the pod runs, in another pod if the pod is lost.
 
         buildkitd ends a build with its connection (BuildKit 0.34.2, ``control/control.go``: Solve runs in the call's
         context) and keeps the finished steps in its cache, so only the steps that were running are repeated.
@@ -125,16 +150,39 @@ class _NodeSolve:
         while True:
             try:
                 return self.attempt()
-            except BuildkitError as failure:
-                if not self.is_repeatable(failure):
+            except (BuildkitError, PodLost) as failure:
+                if self.site.stop.is_set() or self.is_streamed:
                     raise
-                self.reconnect(failure)
+                self.replace_connection(failure)
 
-    def is_repeatable(self, failure: BuildkitError) -> bool:
-        """Return whether the build may be repeated: output already written to standard output cannot be undone."""
-        streamed = any(isinstance(one, FileTarget) and one.path is None for one in self.exports.targets.values())
-        lost = failure.code in _LOST and not self.site.stop.is_set()
-        return lost and not streamed and self.reconnects < _RECONNECTS
+    def replace_connection(self, failure: KubeBuilderError) -> None:
+        """Replace the connection after ``failure``, or the pod. Raises the failure if neither can be."""
+        from ci_buildx.build import retries  # most builds lose nothing
+
+        if (newer := self.connection.find_newer(self.connection)) is not None:
+            # Another target of the same bake has lost the pod as well.
+            self.take_over(newer)
+            return
+        if isinstance(failure, BuildkitError) and failure.code in retries.LOST_CODES and self.reconnects < _RECONNECTS:
+            try:
+                self.reconnect(failure)
+                return
+            except (BootError, PodLost, TransportError) as lost:
+                failure = retries.judge_reconnection(lost)
+        if not retries.is_pod_loss(failure) or self.is_linked:
+            raise failure
+        self.take_over(self.connection.change_pod(self.connection, failure))
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether other builds need this one's result, or it needs theirs: those would have to be repeated with it."""
+        return self.site.join(self.connection.node.name) is not None
+
+    def take_over(self, connection: NodeConnection) -> None:
+        """Build again in another pod; nothing of the lost attempt counts any longer."""
+        self.connection, self.reconnects = connection, 0
+        self.site.display.restart(self.shown_node, target=self.site.label)
+        self.site.display.warn(f"{self.subject} begins again in pod {connection.pod}, by {connection.winner.name}")
 
     def reconnect(self, failure: BuildkitError) -> None:
         """Replace the connection.
@@ -183,6 +231,9 @@ class _NodeSolve:
             )
         except BuildkitError as failure:
             raise self.explain(failure) from failure
+        except SolveError as failure:
+            self.check_pod(failure)
+            raise
         finally:
             done.set()
             # A result ends a silence, also if it overtakes the answer to the session's last ping.
@@ -200,6 +251,7 @@ class _NodeSolve:
         while not done.is_set():
             silence.note(session.silence)
             lost = self.boot.judge_pod(self.connection.node, self.connection.pod).error is not None
+            lost = lost or self.connection.find_newer(self.connection) is not None
             if lost or self.site.stop.is_set():
                 stop.set()
                 return
@@ -214,9 +266,25 @@ class _NodeSolve:
                 return error or self.add_location(failure)
             time.sleep(_LOOK / 5)
 
+    def check_pod(self, failure: SolveError) -> None:
+        """Raise PodLost if a step failed because its pod ended, which the cluster may report a moment later."""
+        from ci_buildx.build import retries
+
+        killed = retries.was_step_killed(failure)
+        until = time.monotonic() + (_LAST_WORDS if killed else 0)
+        while True:
+            error = self.boot.judge_pod(self.connection.node, self.connection.pod).error
+            if isinstance(error, PodLost) and (killed or error.repeatable):
+                raise error from failure
+            if time.monotonic() >= until or self.site.stop.is_set():
+                return
+            time.sleep(_LOOK / 5)
+
     def add_location(self, failure: BuildkitError) -> BuildkitError:
         """Add the pod, the transport and a fix to the error of a lost connection."""
-        if failure.code not in _LOST or self.site.stop.is_set():
+        from ci_buildx.build import retries
+
+        if failure.code not in retries.LOST_CODES or self.site.stop.is_set():
             return failure
         pod, way = self.connection.pod, self.connection.winner.name
         fix = "the pod still runs: build again; if this recurs, something on the way drops long connections"

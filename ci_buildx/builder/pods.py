@@ -71,6 +71,14 @@ def read_pod(pod: Object) -> PodView:
     )
 
 
+def describe_pod(pod: Object, *, gone: bool) -> str:
+    """Describe a pod's state for the debug log; ``gone`` means that it is deleted."""
+    seen, phase = read_pod(pod), (pod.get("status") or {}).get("phase", "")
+    marks = (("running", seen.running), ("ready", seen.ready), ("terminating", seen.terminating), ("gone", gone))
+    words = "".join(f", {word}" for word, holds in marks if holds)
+    return f"pod {seen.name}: {phase} on {seen.host or 'no node'}, address {seen.ip or 'none'}{words}"
+
+
 def is_terminating(pod: Object) -> bool:
     """Return whether the pod is being deleted or has ended."""
     return bool(pod["metadata"].get("deletionTimestamp")) or is_over(pod)

@@ -55,6 +55,7 @@ class Control:
         self, target: str, *, credentials: tuple[bytes, bytes, bytes] | None = None, server_name: str = ""
     ) -> None:
         self._channel = open_channel(target, credentials=credentials, server_name=server_name)
+        self._is_closed = False
         self.platforms: tuple[Platform, ...] = ()
         """Platforms that the workers run, natively or emulated; empty until ``list_workers``."""
         self.labels: dict[str, str] = {}
@@ -68,6 +69,7 @@ class Control:
 
     def close(self) -> None:
         """Cancel every call and close the connection. Idempotent."""
+        self._is_closed = True
         self._channel.close()
 
     def read_version(self, timeout: float) -> BuildkitVersion:
@@ -114,8 +116,13 @@ class Control:
         other builds, see :mod:`ci_buildx.buildkit.relay`.
         Raises SolveError if the build fails, BuildkitError if the connection fails or the build was stopped.
         """
-        with RunningSolve(self._channel, _SERVICE, session) as flight:
-            return flight.run(request, on_status, stop, relay)
+        try:
+            with RunningSolve(self._channel, _SERVICE, session) as flight:
+                return flight.run(request, on_status, stop, relay)
+        except ValueError as error:  # grpcio's word for a channel that another build has closed
+            if not self._is_closed:
+                raise
+            raise BuildkitError("the connection to buildkitd was closed", code="CANCELLED") from error
 
     def _ask(self, method: str, answer: MessageSchema[T], timeout: float, request: bytes = b"") -> T:
         import grpc

@@ -111,7 +111,7 @@ OWN_OPTIONS = (
 )
 SHARED = (
     *("builder", "keep", "lifetime", "driver-opts", "builder-config", "buildkitd-config", "buildkitd-flags"),
-    *("sticky-key", "queue-timeout", "transport", "namespace", "kubeconfig", "kube-context", "oidc"),
+    *("sticky-key", "queue-timeout", "retries", "transport", "namespace", "kubeconfig", "kube-context", "oidc"),
     *("context-mtime", "timeline", "progress", "debug"),
 )
 """Options of ``build`` that are about the job around the targets."""

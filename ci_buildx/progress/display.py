@@ -150,6 +150,13 @@ class BuildDisplay:
         with self._lock:
             self._graph.forgive(f"{target} {node}" if target else node)
 
+    def restart(self, node: str, *, target: str = "") -> None:
+        """Show a node's running steps as canceled and forget its steps: its build begins again elsewhere."""
+        with self._lock:
+            now = self.clock()
+            changes = self._graph.restart(f"{target} {node}" if target else node, now)
+            self._renderer.take(RendererUpdate(status=StatusUpdate(), changes=changes, now=now))
+
     def cancel(self) -> None:
         """Show all running steps as canceled."""
         with self._lock:

@@ -5,7 +5,7 @@ The rules are those of BuildKit 0.34.2 (``util/progress/progressui/display.go``:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from ci_buildx.model.record import dataclass, field, replace
@@ -122,9 +122,31 @@ class StepGraph:
                 change.lines += self._end_line(change.step)
         return list(changes.values())
 
+    def restart(self, node: str, now: float) -> list[StepChange]:
+        """Forget a node's steps, with their findings, because its build begins again; return those that were running.
+
+        They are canceled first. Our own phases stay, and so does the accounting of the limits.
+        """
+        changes = self._cancel_steps([step for step in self.steps if step.key[0] == node and not step.ours], now)
+        for key in [key for key, step in self._by_key.items() if key[0] == node and not step.ours]:
+            self._output -= self._kept.pop(key, 0)
+            del self._by_key[key]
+        self._groups = {key: group for key, group in self._groups.items() if key[0] != node}
+        self._skew.pop(node, None)
+        self.forgiven = {key for key in self.forgiven if key[0] != node}
+        self.steps = [step for step in self.steps if step.key[0] != node or step.ours]
+        self.warnings = []
+        for warning in (one for step in self.steps for one in step.warnings):
+            if not any(_is_same_finding(warning, known) for known in self.warnings):
+                self.warnings.append(warning)
+        return changes
+
     def cancel(self, now: float) -> list[StepChange]:
         """Mark all running steps as canceled, without waiting for the daemon to report it."""
-        running = [step for step in self.steps if step.started and not step.completed]
+        return self._cancel_steps(self.steps, now)
+
+    def _cancel_steps(self, steps: Sequence[BuildStep], now: float) -> list[StepChange]:
+        running = [step for step in steps if step.started and not step.completed]
         for step in running:
             step.error = CANCELED
             for start, end in step.intervals.items():

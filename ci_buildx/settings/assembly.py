@@ -19,9 +19,11 @@ from ci_buildx.settings.building import make_build_settings
 from ci_buildx.settings.names import StickyKey, check_builder, check_namespace
 from ci_buildx.settings.option import VARIABLE_PREFIX, Option
 from ci_buildx.settings.raw_values import RawValues, Value
-from ci_buildx.settings.syntax import parse_duration, read_boolean, read_mode
+from ci_buildx.settings.syntax import is_whole_number, parse_duration, read_boolean, read_mode, show_start
 from ci_buildx.settings.values import (
+    MOST_RETRIES,
     QUEUE_TIMEOUT,
+    RETRIES,
     BuildSettings,
     ClusterSettings,
     PreviewKind,
@@ -134,6 +136,7 @@ def make_settings(
         keep=given.switch("keep"),
         sticky_key=_read_sticky_key(given),
         queue_timeout=_read_queue_timeout(given),
+        retries=_read_retries(given),
         transport=given.read_choice("transport", TransportChoice),
         preview=given.read_choice("print", PreviewKind) if given.read_text("print") else None,
     )
@@ -292,6 +295,16 @@ def _read_queue_timeout(given: RawValues) -> float:
     if not text:
         return QUEUE_TIMEOUT
     return 0.0 if text in _AT_ONCE else parse_duration(text, source=given.find_source("queue-timeout"))
+
+
+def _read_retries(given: RawValues) -> int:
+    text = given.read_text("retries")
+    if not text:
+        return RETRIES
+    if not (is_whole_number(text) and 0 <= int(text) <= MOST_RETRIES):
+        message = f"{show_start(text)} is not a whole number from 0 to {MOST_RETRIES}"
+        raise InputError(message, source=given.find_source("retries"), fix="set, for example, 2")
+    return int(text)
 
 
 def _add_entitlements(entitlements: Iterable[str], builder: BuilderSettings) -> BuilderSettings:

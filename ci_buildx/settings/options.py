@@ -10,7 +10,14 @@ from __future__ import annotations
 from ci_buildx.settings import names
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import COMMAND_LINE, DEBUG, Option, OptionGroup, OptionKind, OptionSurface, Reading
-from ci_buildx.settings.values import ContextMtime, PreviewKind, ProgressMode, TransportChoice
+from ci_buildx.settings.values import (
+    MOST_RETRIES,
+    RETRIES,
+    ContextMtime,
+    PreviewKind,
+    ProgressMode,
+    TransportChoice,
+)
 
 CONTEXT = Option(
     name="context",
@@ -406,6 +413,16 @@ OPTIONS: tuple[Option, ...] = (
         group=OptionGroup.BUILDER,
         help="time limit for the wait in the queue of a builder whose pods all have their maximum of builds "
         "(driver-opt max-builds); 0 fails at once",
+    ),
+    Option(
+        name="retries",
+        flags=("--retries",),
+        metavar="N",
+        default=str(RETRIES),
+        group=OptionGroup.BUILDER,
+        help="how often a build goes on in another pod after its pod was lost (deleted, evicted, preempted, "
+        "crashed, unreachable), and how often a push that a registry failed is repeated; 0 to "
+        f"{MOST_RETRIES}",
     ),
     Option(
         name="trust-scope",

@@ -263,6 +263,9 @@ class ClusterSettings:
 
 QUEUE_TIMEOUT = 1800.0
 """Seconds that a build waits for a slot in a builder's pods, by default."""
+RETRIES = 1
+"""Lost pods after which a build goes on, by default."""
+MOST_RETRIES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,8 +273,9 @@ class Settings:
     """All settings of one ``build`` command.
 
     ``builder_name`` selects an existing builder instead of a new one; ``sticky_key`` decides which builds share one of
-    its replicas. ``queue_timeout`` (s) bounds the wait for a slot in its pods. With ``preview`` nothing is done, only
-    shown. Errors and warnings name options as ``surface`` does.
+    its replicas. ``queue_timeout`` (s) bounds the wait for a slot in its pods. ``retries`` is how often a node's build
+    goes on in another pod after its pod was lost, and how often a failed push is repeated. With ``preview`` nothing is
+    done, only shown. Errors and warnings name options as ``surface`` does.
     """
 
     build: BuildSettings
@@ -281,6 +285,7 @@ class Settings:
     keep: bool = False
     sticky_key: StickyKey = field(default_factory=StickyKey)
     queue_timeout: float = QUEUE_TIMEOUT
+    retries: int = RETRIES
     transport: TransportChoice = TransportChoice.AUTO
     preview: PreviewKind | None = None
     surface: OptionSurface = OptionSurface.CLI

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-from tests.faults.relay import pump
+from devcluster.relay import pump
 
 _HOP = re.compile(rb"\r\n(?:Proxy-)?Connection: [^\r]*", re.IGNORECASE)
 

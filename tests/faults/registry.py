@@ -37,7 +37,10 @@ _ERRORS = {
 
 @dataclass
 class Scripted:
-    """``tokens`` are given out one after another, each for a second; then nobody gets one."""
+    """``tokens`` are given out one after another, each for a second; then nobody gets one.
+
+    While it is ``failing``, it takes no manifest.
+    """
 
     address: str = ""
     tokens: list[str] = field(default_factory=list)
@@ -45,6 +48,7 @@ class Scripted:
     blobs: dict[str, bytes] = field(default_factory=dict)
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
     refused: int = 0
+    failing: bool = False
 
 
 @contextmanager
@@ -120,6 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _manifest(self, reference: str, name: str, body: bytes) -> None:
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if self.command == "PUT" and self.registry.failing:
+            self._fail(503)
+            return
         is_fixed = name.startswith(_IMMUTABLE) and ":sha256:" not in reference
         if self.command == "PUT" and is_fixed and reference in self.registry.manifests:
             self.registry.refused += 1

@@ -16,9 +16,9 @@ from ci_buildx.ci.github import action, state, step
 from ci_buildx.errors import KubeBuilderError
 from ci_buildx.settings.assembly import Value, make_settings
 from ci_buildx.settings.values import Settings
+from devcluster.relay import relaying
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
-from tests.faults.relay import relaying
 
 DOCKERFILE = "FROM scratch\nCOPY Dockerfile /\n"
 

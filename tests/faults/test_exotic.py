@@ -22,10 +22,10 @@ from cryptography.x509.oid import NameOID
 
 from devcluster import layout
 from devcluster.buildkitd import section
+from devcluster.relay import relaying
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product, Run
 from tests.faults.registry import Scripted, serving
-from tests.faults.relay import relaying
 from tests.faults.victim import DOCKERFILE, Victim
 
 PASSWORD = "seeded-5b1e"

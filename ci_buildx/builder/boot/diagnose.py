@@ -93,6 +93,11 @@ def _is_draining(case: PodCase) -> bool:
     return any((container.get("lifecycle") or {}).get("preStop") for container in containers)
 
 
+def _diagnose_restart(case: PodCase) -> Verdict | None:
+    """Judge a pod whose buildkitd has ended since it answered, although it may run again: builds in it are lost."""
+    return termination.diagnose_termination(case) if case.restarted else None
+
+
 def _diagnose_ready(case: PodCase) -> Verdict | None:
     assert case.pod is not None
     return Verdict(PodStage.READY) if is_ready(case.pod) else None
@@ -107,8 +112,8 @@ def _diagnose_container(case: PodCase) -> Verdict | None:
         waits, ended = find_state(status, "waiting"), find_state(status, "terminated")
         stopped = ended is not None or (waits or {}).get("reason") == _BACK_OFF
         if own and stopped and _is_restarted(case, status):
-            reason, detail, _ = termination.find_cause(case)
-            return case.make_waiting(f"{reason}: {detail}; the cluster node restarts it")
+            cause = termination.find_cause(case)
+            return case.make_waiting(f"{cause.reason}: {cause.detail}; the cluster node restarts it")
         if waits is not None:
             verdict = _diagnose_waiting(case, name, waits, restarts=int(status.get("restartCount") or 0))
             if verdict is not None:
@@ -126,6 +131,8 @@ def _is_restarted(case: PodCase, status: Object) -> bool:
     ended, spec = find_termination(status), (case.pod or {}).get("spec") or {}
     if case.answered or ended is None or spec.get("restartPolicy") != "Always":
         return False
+    if case.left and termination.find_cause(case).repeatable:
+        return True
     began, over = (compute_age(str(ended.get(name, "")), case.now) for name in ("startedAt", "finishedAt"))
     return began - over >= _STEADY
 
@@ -214,6 +221,7 @@ def _describe_sidecar_failure(pod: Object) -> str:
 
 _RULES: tuple[Callable[[PodCase], Verdict | None], ...] = (
     _diagnose_loss,
+    _diagnose_restart,
     _diagnose_ready,
     pending.diagnose_scheduling,
     _diagnose_container,

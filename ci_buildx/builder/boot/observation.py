@@ -8,7 +8,16 @@ from enum import StrEnum
 from typing import Any
 
 from ci_buildx.builder.labels import NODE
-from ci_buildx.builder.pods import Object, PodView, find_condition, is_ready, read_pod
+from ci_buildx.builder.pods import (
+    Object,
+    PodView,
+    find_condition,
+    find_state,
+    find_termination,
+    is_ready,
+    read_daemon_status,
+    read_pod,
+)
 from ci_buildx.errors import BootError, KubeBuilderError
 from ci_buildx.model.record import dataclass, field, replace
 
@@ -53,7 +62,9 @@ class PodCase:
 
     ``pod`` is None while the Job has none. ``events`` are those about the pod and the Job, oldest first. ``now`` is the
     cluster's clock in epoch seconds. ``served`` means that buildkitd in it was up, ``answered`` that it has answered
-    this process, ``vanished`` that the pod object is deleted (``pod`` is then its last state).
+    this process, ``restarted`` that it has ended since that answer, ``left`` that this process lost a build in it and
+    may use it again, ``retried`` that another pod of the node was lost before, ``vanished`` that the pod object is
+    deleted (``pod`` is then its last state).
     """
 
     workload: str
@@ -64,6 +75,9 @@ class PodCase:
     autoscaler: Autoscaler = Autoscaler.UNKNOWN
     served: bool = False
     answered: bool = False
+    restarted: bool = False
+    left: bool = False
+    retried: bool = False
     vanished: bool = False
 
     @property
@@ -71,9 +85,10 @@ class PodCase:
         """Return the name of the pod or job for errors."""
         return f"pod {self.pod['metadata']['name']}" if self.pod else f"job {self.workload}"
 
-    def make_failure(self, reason: str, detail: str, fix: str = "") -> Verdict:
+    def make_failure(self, reason: str, detail: str, fix: str = "", *, repeatable: bool = False) -> Verdict:
         """Return the verdict that the pod cannot start; ``reason`` is Kubernetes' word."""
-        return Verdict(PodStage.FAILED, reason, BootError(self.subject, reason, _join_lines(detail), fix=fix))
+        error = BootError(self.subject, reason, _join_lines(detail), fix=fix, repeatable=repeatable)
+        return Verdict(PodStage.FAILED, reason, error)
 
     def make_waiting(self, reason: str, *, scaling: bool = False) -> Verdict:
         """Return the verdict that the pod may still start."""
@@ -116,6 +131,9 @@ class Observation:
     """What the watches have reported so far.
 
     ``pods`` and ``vanished`` (deleted) pods are by name, ``events`` by the name of their subject, ``jobs`` by node.
+    ``served``, ``left`` and ``lost`` pods are UIDs, because a StatefulSet's pods reuse names. ``answered`` has the UIDs
+    of those in use, with buildkitd's restarts at its answer. ``lost`` pods of a job's builder no longer count.
+    ``retried`` are the names of nodes that have lost a pod.
     """
 
     pods: dict[str, Object] = field(default_factory=dict)
@@ -123,7 +141,10 @@ class Observation:
     events: dict[str, dict[str, Object]] = field(default_factory=dict)
     jobs: dict[str, Object] = field(default_factory=dict)
     served: set[str] = field(default_factory=set)
-    answered: set[str] = field(default_factory=set)
+    answered: dict[str, int] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    retried: set[str] = field(default_factory=set)
     autoscaler: Autoscaler = Autoscaler.UNKNOWN
     monotonic: Callable[[], float] = time.monotonic
     _offset: tuple[float, float] | None = None
@@ -137,7 +158,7 @@ class Observation:
         else:
             self.pods[name] = pod
             if is_ready(pod):
-                self.served.add(name)
+                self.served.add(read_uid(pod))
         if job is not None:
             self.jobs[node] = job
 
@@ -152,8 +173,29 @@ class Observation:
 
     def list_pod_views(self, node: str) -> tuple[PodView, ...]:
         """Return the pods of a node, sorted by name."""
-        views = [read_pod(pod) for pod in self.pods.values() if _read_node(pod) == node]
+        views = [read_pod(pod) for pod in self.pods.values() if _read_node(pod) == node and not self.is_lost(pod)]
         return tuple(sorted(views, key=lambda pod: pod.name))
+
+    def note_answer(self, name: str) -> None:
+        """Record that buildkitd in a pod has answered this process."""
+        if (pod := self.pods.get(name) or self.vanished.get(name)) is not None:
+            uid, status = read_uid(pod), read_daemon_status(pod)
+            # The status may be a second older than the answer, which a daemon that has ended did not give.
+            ended = find_state(status, "running") is None and find_termination(status) is not None
+            self.served.add(uid)
+            self.answered[uid] = count_restarts(pod) + ended
+
+    def note_loss(self, pod: Object, *, replaced: bool) -> None:
+        """Record that this process lost a build in a pod; one that is ``replaced`` by another no longer counts."""
+        uid = read_uid(pod)
+        self.answered.pop(uid, None)
+        self.left.add(uid)
+        if replaced:
+            self.lost.add(uid)
+
+    def is_lost(self, pod: Object) -> bool:
+        """Return whether a pod no longer counts."""
+        return read_uid(pod) in self.lost
 
     def has_unplaced(self) -> bool:
         """Return whether the scheduler has found no cluster node for a pod."""
@@ -162,7 +204,12 @@ class Observation:
     def list_cases(self, node: str, workload: str, now: float) -> list[PodCase]:
         """Return a case for each pod of a node, or one for the Job while it has no pod."""
         present = [pod for pod in self.pods.values() if _read_node(pod) == node]
-        gone = [pod for pod in self.vanished.values() if _read_node(pod) == node]
+        # A StatefulSet's next pod has the same name; the last one matters as long as a build in it is under way.
+        gone = [
+            pod
+            for name, pod in self.vanished.items()
+            if _read_node(pod) == node and (name not in self.pods or read_uid(pod) in self.answered)
+        ]
         if not present and not gone:
             return [self._make_case(workload, None, now, node)]
         return [
@@ -190,7 +237,8 @@ class Observation:
     def _make_case(
         self, workload: str, pod: Object | None, now: float, node: str, *, vanished: bool = False
     ) -> PodCase:
-        name = pod["metadata"]["name"] if pod is not None else ""
+        name, uid = (pod["metadata"]["name"], read_uid(pod)) if pod is not None else ("", "")
+        answered = self.answered.get(uid)
         subjects = [workload, name, *(_list_claims(pod) if pod else self._list_replica_sets(workload))]
         about = [event for subject in subjects if subject for event in self.events.get(subject, {}).values()]
         about = [event for event in about if pod is None or not _is_about_another_pod(event, pod)]
@@ -201,8 +249,11 @@ class Observation:
             job=self.jobs.get(node),
             now=now,
             autoscaler=self.autoscaler,
-            served=name in self.served,
-            answered=name in self.answered,
+            served=uid in self.served,
+            answered=answered is not None,
+            restarted=pod is not None and answered is not None and count_restarts(pod) > answered,
+            left=uid in self.left,
+            retried=node in self.retried,
             vanished=vanished,
         )
 
@@ -234,6 +285,16 @@ def _is_about_another_pod(event: Object, pod: Object) -> bool:
     about, metadata = event.get("involvedObject") or {}, pod["metadata"]
     told = about.get("kind") == "Pod" and about.get("name") == metadata["name"]
     return bool(told and about.get("uid") and metadata.get("uid") and about["uid"] != metadata["uid"])
+
+
+def read_uid(pod: Object) -> str:
+    """Return what identifies a pod even if a later one has its name."""
+    return str(pod["metadata"].get("uid") or pod["metadata"]["name"])
+
+
+def count_restarts(pod: Object) -> int:
+    """Return how often the kubelet has restarted buildkitd in a pod."""
+    return int(read_daemon_status(pod).get("restartCount") or 0)
 
 
 def _read_node(pod: Object) -> str:

@@ -17,6 +17,8 @@ _GRACE = {
     # cluster-autoscaler scans every 10 s (its flag --scan-interval) and then reports its decision on the pod.
     Autoscaler.UNKNOWN: 12.0,
 }
+_GRACE_AGAIN = 30.0
+"""Seconds for the successor of a lost pod: what took its place, or its cluster node, may be about to return."""
 _SCALING = ("TriggeredScaleUp", "Nominated")
 """Events by which cluster-autoscaler and Karpenter announce a new cluster node."""
 _NOT_SCALING = "NotTriggerScaleUp"
@@ -102,6 +104,8 @@ def _diagnose_claims(case: PodCase, message: str) -> Verdict:
 def _diagnose_overdue(case: PodCase, since: str, message: str) -> bool:
     # A new cluster node does not supply a missing claim.
     grace = _GRACE.get(Autoscaler.ABSENT if _ABSENT_CLAIM.search(message) else case.autoscaler)
+    if grace is not None and case.retried:
+        grace = max(grace, _GRACE_AGAIN)
     return grace is not None and compute_age(since, case.now) >= grace
 
 

@@ -12,6 +12,8 @@ from ci_buildx.builder.pods import (
     read_daemon_status,
 )
 from ci_buildx.errors import PodLost
+from ci_buildx.model.lazy import compile_lazily
+from ci_buildx.model.record import dataclass
 
 _SIGNALLED = 128
 """Number that runtimes add to a signal's number to form an exit code."""
@@ -53,6 +55,31 @@ _EVICTED = "Evicted"
 """Reason of the event before a kubelet kills a pod, and of the pod afterwards (v1.34.2, ``pkg/kubelet/eviction``)."""
 _NO_APPARMOR = "AppArmor"
 """Kubelet's reason to reject a pod that its node cannot confine (kubernetes v1.34.2, ``kubelet/lifecycle``)."""
+_NODE_REASONS = frozenset((_EVICTED, "NodeLost", "NodeShutdown", "Preempting", "Shutdown", "Terminated"))
+"""Reasons in the status of a pod that a cluster node has ended for its own sake.
+
+Source: kubernetes v1.34.2, ``pkg/kubelet`` (eviction, preemption, nodeshutdown) and ``pkg/util/node``.
+"""
+_OWN_LIMIT = compile_lazily(r"[Ee]xceed\w* .*\blimit")
+"""Evictions of a pod for its own use of the disk, which another pod would repeat (v1.34.2, ``pkg/kubelet/eviction``).
+
+Evictions because the node is low on a resource contain no limit.
+"""
+_KILLED = (_SIGNALLED + 9, _SIGNALLED + 15)
+"""Exit codes of a process that was killed from outside, by SIGKILL or SIGTERM, rather than by a fault of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TerminationCause:
+    """Why a pod ended; ``reason`` is Kubernetes' word.
+
+    ``repeatable`` means that another pod may succeed: the cluster, a person or a crash took this one.
+    """
+
+    reason: str
+    detail: str
+    fix: str
+    repeatable: bool = False
 
 
 def diagnose_termination(case: PodCase) -> Verdict:
@@ -60,31 +87,45 @@ def diagnose_termination(case: PodCase) -> Verdict:
 
     The error is a BootError if buildkitd never answered, a PodLost if the pod was in use.
     """
-    reason, detail, fix = find_cause(case)
-    if case.served:
-        return Verdict(PodStage.FAILED, reason, PodLost(case.subject, reason, detail, fix=fix))
-    return case.make_failure(reason, detail, fix)
+    cause = find_cause(case)
+    if not case.served:
+        return case.make_failure(cause.reason, cause.detail, cause.fix, repeatable=cause.repeatable)
+    lost = PodLost(case.subject, cause.reason, cause.detail, fix=cause.fix, repeatable=cause.repeatable)
+    return Verdict(PodStage.FAILED, cause.reason, lost)
 
 
-def find_cause(case: PodCase) -> tuple[str, str, str]:
-    """Return reason, detail and fix; actions of the cluster take precedence over how the process ended."""
+def find_cause(case: PodCase) -> TerminationCause:
+    """Return the cause; actions of the cluster take precedence over how the process ended."""
     assert case.pod is not None
     status = case.pod.get("status") or {}
     if _has_passed_deadline(case):
-        return "DeadlineExceeded", "the builder's lifetime has ended", "set a longer lifetime"
+        return TerminationCause(
+            reason="DeadlineExceeded", detail="the builder's lifetime has ended", fix="set a longer lifetime"
+        )
     if disruption := _read_disruption(case.pod):
         return disruption
     if status.get("reason"):
-        reason, message = str(status["reason"]), str(status.get("message") or "the cluster node ended it").rstrip(". ")
-        return reason, message, _choose_fix(reason, message)
+        return _make_node_cause(str(status["reason"]), str(status.get("message") or ""))
     name, ended = _read_termination(case.pod)
     deleted = case.vanished or case.pod["metadata"].get("deletionTimestamp")
     if evictions := case.list_recent(_EVICTED):  # The status that says so may follow seconds later.
-        message = str(evictions[-1].get("message") or "the cluster node ended it").rstrip(". ")
-        return _EVICTED, message, _choose_fix(_EVICTED, message)
+        return _make_node_cause(_EVICTED, str(evictions[-1].get("message") or ""))
     if ended is not None and (not deleted or ended.get("reason") == "OOMKilled"):
-        return _describe_exit(ended) if name == CONTAINER else _exit_beside(name, ended)
-    return "Deleted", "it was deleted while in use", "check what deletes pods in the namespace"
+        return _describe_exit(ended, served=case.served) if name == CONTAINER else _exit_beside(name, ended)
+    fix = "check what deletes pods in the namespace"
+    return TerminationCause(reason="Deleted", detail="it was deleted while in use", fix=fix, repeatable=True)
+
+
+def _make_node_cause(reason: str, message: str) -> TerminationCause:
+    """Return the cause of a pod that its cluster node rejected or ended."""
+    detail = message.rstrip(". ") or "the cluster node ended it"
+    repeatable = reason in _NODE_REASONS or reason.startswith(_FULL)
+    return TerminationCause(
+        reason=reason,
+        detail=detail,
+        fix=_choose_fix(reason, detail),
+        repeatable=repeatable and not _OWN_LIMIT.search(detail),
+    )
 
 
 def _has_passed_deadline(case: PodCase) -> bool:
@@ -95,7 +136,7 @@ def _has_passed_deadline(case: PodCase) -> bool:
     )
 
 
-def _read_disruption(pod: Object) -> tuple[str, str, str] | None:
+def _read_disruption(pod: Object) -> TerminationCause | None:
     found = find_condition(pod, "DisruptionTarget")
     if found.get("status") != "True":
         return None
@@ -103,7 +144,11 @@ def _read_disruption(pod: Object) -> tuple[str, str, str] | None:
     reason = str(status.get("reason") or found.get("reason", ""))
     known, fix = _DISRUPTIONS.get(str(found.get("reason")), ("the cluster disrupted it", ""))
     message = str(status.get("message") or found.get("message", ""))
-    return reason, f"{known} ({message.rstrip('. ')})" if message else known, _choose_fix(reason, message) or fix
+    detail = f"{known} ({message.rstrip('. ')})" if message else known
+    own = _OWN_LIMIT.search(message)
+    return TerminationCause(
+        reason=reason, detail=detail, fix=_choose_fix(reason, message) or fix, repeatable=own is None
+    )
 
 
 def _choose_fix(reason: str, message: str) -> str:
@@ -129,14 +174,15 @@ def _read_termination(pod: Object) -> tuple[str, Object | None]:
     return CONTAINER, None
 
 
-def _exit_beside(name: str, ended: Object) -> tuple[str, str, str]:
-    """Return reason, detail and fix for an init container that ended."""
+def _exit_beside(name: str, ended: Object) -> TerminationCause:
+    """Return the cause for an init container that ended."""
     reason = str(ended.get("reason") or "Error")
     said = " | ".join(_list_last_lines(ended)[-_LINES:])
     detail = f"container {name} ended with exit code {ended.get('exitCode', 0)}" + (f": {said}" if said else "")
     if reason == "OOMKilled":
-        return reason, f"container {name} ran out of memory", f"raise the memory limit of container {name}"
-    return reason, detail, f"check container {name}: it runs before buildkitd"
+        detail, fix = f"container {name} ran out of memory", f"raise the memory limit of container {name}"
+        return TerminationCause(reason=reason, detail=detail, fix=fix)
+    return TerminationCause(reason=reason, detail=detail, fix=f"check container {name}: it runs before buildkitd")
 
 
 def _list_last_lines(ended: Object) -> list[str]:
@@ -144,26 +190,30 @@ def _list_last_lines(ended: Object) -> list[str]:
     return [line.strip() for line in str(ended.get("message") or "").splitlines() if line.strip()]
 
 
-def _describe_exit(ended: Object) -> tuple[str, str, str]:
-    """Return reason, detail and fix for buildkitd's exit.
+def _describe_exit(ended: Object, *, served: bool) -> TerminationCause:
+    """Return the cause for buildkitd's exit; a daemon that has ``served`` is not wrong in its configuration.
 
     ``message`` of its status holds its last output (terminationMessagePolicy).
     """
     reason = str(ended.get("reason") or "Error")
     code = int(ended.get("exitCode", 0))
+    lost = served or code in _KILLED
     if reason == "OOMKilled":
-        return reason, "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
+        detail, fix = "buildkitd or a step ran out of memory", "raise driver-opt limits.memory"
+        return TerminationCause(reason=reason, detail=detail, fix=fix)
     if reason == "StartError":
-        return reason, str(ended.get("message", "")), "check driver-opt image: it may not be a BuildKit image"
+        fix = "check driver-opt image: it may not be a BuildKit image"
+        return TerminationCause(reason=reason, detail=str(ended.get("message", "")), fix=fix)
     if code > _SIGNALLED:
         detail = f"buildkitd was killed by signal {code - _SIGNALLED}"
-        return reason, detail, "check what kills processes on its cluster node"
+        fix = "check what kills processes on its cluster node"
+        return TerminationCause(reason=reason, detail=detail, fix=fix, repeatable=lost)
     words = _list_last_lines(ended)
     if any(line.startswith(_USAGE) for line in words):
-        return reason, f"buildkitd rejects a flag as unknown (exit code {code})", "check buildkitd-flags"
+        detail = f"buildkitd rejects a flag as unknown (exit code {code})"
+        return TerminationCause(reason=reason, detail=detail, fix="check buildkitd-flags")
     complaints = [line.removeprefix(_COMPLAINT) for line in words if line.startswith(_COMPLAINT)]
     said = complaints[-1] if complaints else " | ".join(words[-_LINES:])
     detail = f"buildkitd ended with exit code {code}" + (f": {said}" if said else "")
-    if _PORT_TAKEN in said:
-        return reason, detail, _FREE_PORT
-    return reason, detail, "check driver-opt image, buildkitd-flags and buildkitd-config"
+    fix = _FREE_PORT if _PORT_TAKEN in said else "check driver-opt image, buildkitd-flags and buildkitd-config"
+    return TerminationCause(reason=reason, detail=detail, fix=fix, repeatable=lost)

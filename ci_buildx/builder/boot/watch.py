@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from ci_buildx.builder import pods as builder_pods
 from ci_buildx.builder.boot.diagnose import diagnose
@@ -15,7 +15,7 @@ from ci_buildx.builder.boot.observation import Observation, PodCase, PodStage, V
 from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.labels import NODE
 from ci_buildx.builder.plan import NodePlan
-from ci_buildx.builder.pods import PodView, is_terminating, read_pod
+from ci_buildx.builder.pods import Object, PodView, describe_pod, is_terminating, read_pod
 from ci_buildx.errors import BootError, KubeError, Stopped
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.watch import ChangeKind
@@ -33,6 +33,8 @@ _UNREACHED = 60.0
 """Seconds after which a ready pod that no transport reaches is given up; a busy cluster node answers late."""
 _NOTICEABLE = 10.0
 """Seconds after which that wait is reported."""
+_JOB_GAP = 2.0
+"""Seconds between two reads of a Job that is to replace a lost pod."""
 _NODE_TIME = 900.0
 """Seconds in which an autoscaler gets a cluster node up.
 
@@ -80,6 +82,7 @@ class Boot:
         self._detecting = False
         self._broken: KubeError | None = None
         self._told: dict[str, str] = {}
+        self._explain_again: dict[str, Callable[[str], None]] = {}
         self._up: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -118,6 +121,17 @@ class Boot:
         def select_ready(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
             up = tuple(pod for pod in pods if pod.ready and not pod.terminating)
             return up if len(up) >= node.replicas else None
+
+        return self._wait_until(node, select_ready)
+
+    def wait_until_any_ready(self, node: NodePlan) -> tuple[PodView, ...]:
+        """Wait until a pod of the node is ready and stays; return all such pods.
+
+        Raises BootError with Kubernetes' reason.
+        """
+
+        def select_ready(pods: tuple[PodView, ...]) -> tuple[PodView, ...] | None:
+            return tuple(pod for pod in pods if pod.ready and not pod.terminating) or None
 
         return self._wait_until(node, select_ready)
 
@@ -169,10 +183,36 @@ class Boot:
         """
         with self._changed:
             _LOG.debug("pod %s: buildkitd has answered", pod)
-            self._seen.served.add(pod)
-            self._seen.answered.add(pod)
+            self._seen.note_answer(pod)
             if (known := self._seen.pods.get(pod)) is not None:
                 self._up.add(read_pod(known).node)
+
+    def begin_again(self, node: NodePlan, pod: str, explain: Callable[[str], None]) -> None:
+        """Prepare for another pod of the node after a build in ``pod`` was lost; "" if a pod was lost while it booted.
+
+        The node's pods that have failed no longer count, and neither does ``pod``, unless the workload restarts or
+        replaces pods by itself. The next wait has as much time as the first, and ``explain`` is called with what it
+        waits for.
+        """
+        replaced = not self._builder.location.lasting
+        with self._changed:
+            for case in self._seen.list_cases(node.name, self._builder.name_workload(node), self._read_clock()):
+                used = case.answered and case.subject == f"pod {pod}"
+                if case.pod is not None and (used or diagnose(case).error is not None):
+                    self._seen.note_loss(case.pod, replaced=replaced)
+            self._seen.retried.add(node.name)
+            self._up.discard(node.name)
+            self._told.pop(node.name, None)
+            self._explain_again[node.name] = explain
+            self._started = time.monotonic()
+        self.extend_deadline()
+        if replaced:
+            self._run(partial(self._follow_job, node), "job")
+
+    def extend_deadline(self) -> None:
+        """Give the next wait as much time as the first: a build may have run for long since."""
+        with self._changed:
+            self.deadline = max(self.deadline, time.monotonic() + self._patience)
 
     def judge_pod(self, node: NodePlan, pod: str = "") -> Verdict:
         """Return the worst current verdict on ``pod``, or on all pods of the node; makes no API call."""
@@ -196,7 +236,9 @@ class Boot:
         A lasting builder's workload replaces pods that go, so those do not count. If the workload has not created all
         replicas, its refusals explain why.
         """
-        cases = self._list_cases(node)
+        cases = [case for case in self._list_cases(node) if case.pod is None or not self._seen.is_lost(case.pod)]
+        if not cases:
+            return self._list_unmade(node)
         if cases[0].pod is None:
             return cases
         lasting = self._builder.location.lasting
@@ -259,7 +301,7 @@ class Boot:
             if reason and node.name not in self._up and self._told.get(node.name) != reason:
                 self._told[node.name] = reason
                 _LOG.debug("node %s waits: %s", node.name, reason)
-                self._explain(reason)
+                self._explain_again.get(node.name, self._explain)(reason)
 
     def _diagnose(self) -> None:
         with self._changed:
@@ -286,7 +328,7 @@ class Boot:
                     continue
                 gone = event.type is ChangeKind.DELETED
                 if _LOG.is_on:
-                    _LOG.debug("%s", _describe(event.object, gone=gone))
+                    _LOG.debug("%s", describe_pod(event.object, gone=gone))
                 job = self._read_job(event.object) if gone or is_terminating(event.object) else None
                 with self._changed:
                     self._seen.note_pod(event.object, job, gone=gone)
@@ -323,19 +365,30 @@ class Boot:
             self._seen.autoscaler = found
             self._changed.notify_all()
 
-    def _read_job(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Mapping[str, object] | None:
+    def _read_job(self, pod: Mapping[str, Mapping[str, Mapping[str, str]]]) -> Object | None:
         """Return the Job of a pod that ends, which shows whether its deadline has passed; None without a deadline.
 
         Also None if the Job cannot be read.
         """
-        location = self._builder.location
-        if location.lasting:
-            return None
-        name = location.make_object_name((pod["metadata"].get("labels") or {}).get(NODE, ""))
+        node = (pod["metadata"].get("labels") or {}).get(NODE, "")
+        return None if self._builder.location.lasting else self._get_job(node)
+
+    def _get_job(self, node: str) -> Object | None:
+        from ci_buildx.builder.boot import jobs  # most pods are not lost
+
         try:
-            return self._kube.get(f"{location.jobs_path}/{name}")
-        except KubeError:
+            return jobs.read_job(self._kube, self._builder.location, node)
+        except KubeError as failure:
+            _LOG.debug("the Job of node %s cannot be read: %s", node, failure)
             return None
+
+    def _follow_job(self, node: NodePlan) -> None:
+        """Read the Job of a lost pod until it has another one: a Job that has ended, or is deleted, starts none."""
+        while not (self._end.wait(_JOB_GAP) or self.list_pods(node)):
+            if (job := self._get_job(node.name)) is not None:
+                with self._changed:
+                    self._seen.jobs[node.name] = job
+                    self._changed.notify_all()
 
     def _read_clock(self) -> float:
         """Return the cluster's clock, to the second, from its last answer; events and conditions carry its time."""
@@ -343,11 +396,3 @@ class Boot:
 
     def _run(self, work: Callable[[], None], name: str) -> None:
         threading.Thread(target=work, daemon=True, name=f"boot-{name}").start()
-
-
-def _describe(pod: Mapping[str, Any], *, gone: bool) -> str:
-    """Describe a pod's state for the debug log."""
-    seen, phase = read_pod(pod), (pod.get("status") or {}).get("phase", "")
-    marks = (("running", seen.running), ("ready", seen.ready), ("terminating", seen.terminating), ("gone", gone))
-    words = "".join(f", {word}" for word, holds in marks if holds)
-    return f"pod {seen.name}: {phase} on {seen.host or 'no node'}, address {seen.ip or 'none'}{words}"

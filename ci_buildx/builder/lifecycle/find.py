@@ -103,6 +103,16 @@ def remove_failed_node(kube: KubeClient, builder: Builder, node: NodePlan) -> No
         return
 
 
+def remove_pod(kube: KubeClient, builder: Builder, name: str) -> None:
+    """Remove one pod at once, so that its Job starts another; no account has the right to delete a pod by its name.
+
+    Raises KubeError.
+    """
+    pods, options = builder.location.make_core_path("pods"), {"gracePeriodSeconds": 0}
+    selector = builder.location.selector
+    kube.delete(pods, options=options, labelSelector=selector, fieldSelector=f"metadata.name={name}")
+
+
 def read_keys(secret: Mapping[str, Any]) -> ClientKeys:
     """Return the client's keys from the builder's Secret. Raises KubeError if it has no such keys."""
     files = {name: base64.b64decode(content) for name, content in (secret.get("data") or {}).items()}

@@ -38,7 +38,8 @@ class ProvisionRequest:
     """Everything that is decided before a builder is created.
 
     ``runner`` is a reference to the pod with which the builder is to be deleted, if any. ``pull_login`` is the docker
-    configuration for pulling its images, if the settings request one.
+    configuration for pulling its images, if the settings request one. ``replacements`` is how many of its pods the
+    cluster replaces.
     """
 
     identity: JobIdentity
@@ -48,6 +49,7 @@ class ProvisionRequest:
     runner: Mapping[str, str] | None = None
     surroundings: ClusterSurroundings = field(default_factory=ClusterSurroundings)
     pull_login: Secret | None = None
+    replacements: int = 0
 
 
 def provision(kube: KubeClient, blueprint: ProvisionRequest, *, announce: Callable[[BuilderLocation], None]) -> Builder:
@@ -71,6 +73,7 @@ def provision(kube: KubeClient, blueprint: ProvisionRequest, *, announce: Callab
         runner=blueprint.runner,
         server=blueprint.surroundings.server,
         cluster_ranges=blueprint.surroundings.ranges,
+        replacements=blueprint.replacements,
     )
     if location.exclusive and labels.read_creator(namespace := _create_namespace(kube, draft)):
         from ci_buildx.builder.rbac import admission_policies

@@ -16,7 +16,8 @@ class BuilderSpec:
     """A builder before it is created.
 
     ``expires`` is RFC 3339. ``server`` is the API server's version (major, minor). ``runner`` is a reference to the pod
-    that owns the Jobs, if any. ``cluster_ranges`` are the CIDRs of the cluster's pods and services.
+    that owns the Jobs, if any. ``cluster_ranges`` are the CIDRs of the cluster's pods and services. ``replacements`` is
+    how many pods a job's builder may lose, in each place of a node, before the cluster starts no other.
     """
 
     identity: JobIdentity
@@ -26,6 +27,7 @@ class BuilderSpec:
     server: tuple[int, int] = NEWEST_SERVER
     runner: Mapping[str, str] | None = None
     cluster_ranges: tuple[str, ...] = ()
+    replacements: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

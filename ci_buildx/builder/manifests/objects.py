@@ -39,8 +39,7 @@ def make_job(draft: BuilderSpec, node: NodePlan) -> Manifest:
         "completions": node.replicas,
         "activeDeadlineSeconds": draft.settings.lifetime,
         "ttlSecondsAfterFinished": _KEPT_AFTER_END,
-        "podReplacementPolicy": "Failed",
-        **_make_failure_limits(node),
+        **_make_failure_limits(node, draft.replacements),
         "template": podspec.make_pod_template(draft, node, OF_JOB),
     }
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": make_workload_metadata(draft, node), "spec": spec}
@@ -164,14 +163,16 @@ def make_job_owner_reference(created_job: Mapping[str, Mapping[str, str]]) -> di
     return {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
 
 
-def _make_failure_limits(node: NodePlan) -> Manifest:
-    """Return limits that prevent restarts of pods, because their state is lost.
+def _make_failure_limits(node: NodePlan, replacements: int) -> Manifest:
+    """Return limits on the pods that replace lost ones: builds that are not repeated have no use for them.
 
-    Of several pods, one that fails must not end the others.
+    Of several pods, one that fails must not end the others. A pod whose cluster node does not answer stays terminating
+    without an end, so it is replaced before it has failed.
     """
+    policy = {"podReplacementPolicy": "TerminatingOrFailed" if replacements else "Failed"}
     if node.replicas == 1:
-        return {"backoffLimit": 0}
-    return {"completionMode": "Indexed", "backoffLimitPerIndex": 0}
+        return {**policy, "backoffLimit": replacements}
+    return {**policy, "completionMode": "Indexed", "backoffLimitPerIndex": replacements}
 
 
 def _make_metadata(

@@ -108,7 +108,7 @@ def test_a_pod_that_is_lost_between_ready_and_its_first_answer_is_named(
         folder.mkdir()
         (folder / "Dockerfile").write_text(TINY)
         own = Builders(kube, folder.name)
-        with product.popen(*AMD64, "--transport", "direct", str(folder)) as process:
+        with product.popen(*AMD64, "--transport", "direct", "--retries", "0", str(folder)) as process:
             eventually("a pod that is ready", lambda: any(is_ready(pod) for pod in own.pods()))
             (pod,) = own.pods()
             strike(pod)

@@ -36,7 +36,7 @@ def test_a_pod_that_is_deleted_in_the_middle_of_a_step_is_named(
     product: Product, context: Path, builders: Builders, kube: KubeClient
 ) -> None:
     (context / "Dockerfile").write_text(SLOW)
-    with product.popen("--platform", BOTH, str(context)) as process:
+    with product.popen("--platform", BOTH, "--retries", "0", str(context)) as process:
         said = until_held(process)
         (pod,) = (pod for pod in builders.pods() if pod["metadata"]["labels"][labels.NODE] == "amd64")
         name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
@@ -56,7 +56,7 @@ def test_a_pod_that_is_preempted_in_the_middle_of_a_step_is_named_with_the_cure(
     place = {"resources": {"limits": {one_place: "1"}}}
     template = {"spec": {"containers": [{"name": "buildkitd", **place}]}}
     (product.cwd / "pod.json").write_text(json.dumps(template))
-    options = ("--platform", "linux/amd64", "--driver-opt", "pod-template=pod.json")
+    options = ("--platform", "linux/amd64", "--retries", "0", "--driver-opt", "pod-template=pod.json")
     with product.popen(*options, str(context)) as process:
         said = until_held(process)
         (pod,) = builders.pods()

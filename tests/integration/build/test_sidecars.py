@@ -113,7 +113,7 @@ def test_a_jobs_builder_among_containers_that_end(
             assert f"answered over {transport}" in run.stderr
             assert (product.cwd / transport / "machine").read_text() == "x86_64\n"
     (context / "Dockerfile").write_text(SLOW)
-    with product.popen(*existing, str(context), own_builder=False) as process:
+    with product.popen(*existing, "--retries", "0", str(context), own_builder=False) as process:
         said = until_held(process)
         pod = read_pod()
         inside.run(kube, pod, "sh", "-c", KILL)

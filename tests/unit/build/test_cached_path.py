@@ -25,7 +25,10 @@ NOT_NEEDED = {
     *(f"ci_buildx.builder.lifecycle.{name}" for name in ("provision", "teardown")),
     *(f"ci_buildx.buildkit.{name}" for name in ("diagnostics", "gateway", "remote_cache")),
     *(f"ci_buildx.cli.{name}" for name in ("create", "debug", "parser")),
-    *(f"ci_buildx.build.{name}" for name in ("calls", "context.mtimes", "context.sticky_key", "start_on_use")),
+    *(
+        f"ci_buildx.build.{name}"
+        for name in ("calls", "context.mtimes", "context.sticky_key", "retries", "start_on_use")
+    ),
     *(f"ci_buildx.manage.{name}" for name in ("create", "target")),
     *(f"ci_buildx.kube.{name}" for name in ("credential_plugins", "refusal", "websocket")),
     *(f"ci_buildx.progress.{name}" for name in ("summary", "terminal", "timeline")),

@@ -118,7 +118,7 @@ def test_a_kept_builder_survives_a_failed_build_but_not_a_failed_boot(build: Who
     build.cluster.remove(f"/api/v1/namespaces/{NAME}")
     build.cluster.boot = lambda _: {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}
     with pytest.raises(BootError):
-        build.run(keep=True)
+        build.run(keep=True, retries=0)
     assert build.cluster.list_names("jobs") == []
 
 
@@ -322,7 +322,7 @@ def test_a_pod_that_ends_during_the_build_is_the_reason(build: WholeBuild) -> No
 
     build.cluster.script.answer = evict
     with pytest.raises(PodLost, match="low on memory"):
-        build.run()
+        build.run(retries=0)
     assert len(build.cluster.script.solved) == 1
 
 

@@ -129,3 +129,22 @@ def test_no_output_gets_lost(pieces: list[bytes]) -> None:
     graph.flush()
     whole = b"".join(pieces).replace(b"\r", b"").decode("utf-8", "replace")
     assert "\n".join(line.text for line in graph.steps[2].lines) == whole.removesuffix("\n")
+
+
+def test_a_node_that_begins_again_has_only_the_steps_of_the_last_attempt() -> None:
+    graph = StepGraph()
+    graph.update(vertexes(vertex("a", "[x] one", 0.0, 1.0), vertex("b", "[x] two", 1.0)), node="one", now=T0)
+    graph.update(logs(log("b", 1.0, "half a line")), node="one", now=T0)
+    graph.update(vertexes(vertex("a", "[y] one", 0.0, 1.0)), node="two", now=T0)
+    graph.update(StatusUpdate(warnings=(FINDING,)), node="one", now=T0)
+    (canceled,) = graph.restart("one", T0 + 2)
+    assert (canceled.step.name, canceled.step.error) == ("[x] two", "context canceled")
+    assert [line.text for line in canceled.lines] == ["half a line"]
+    assert [step.key for step in graph.steps] == [("two", "a")]
+    assert graph.warnings == []
+    graph.update(vertexes(vertex("a", "[x] one", 5.0, 6.0)), node="one", now=T0 + 6)
+    graph.update(logs(log("a", 5.5, "again\n")), node="one", now=T0 + 6)
+    again = graph.steps[-1]
+    assert again is not canceled.step
+    assert (again.key, list(again.intervals.values())) == (("one", "a"), [T0 + 6])
+    assert graph.completed == 2

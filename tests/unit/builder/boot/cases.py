@@ -39,6 +39,16 @@ def terminated(**state: Any) -> dict[str, Any]:
     return scheduled(phase="Failed", containerStatuses=[{"name": "buildkitd", "state": {"terminated": state}}])
 
 
+def deleted(**status: Any) -> dict[str, Any]:
+    made = scheduled(**status)
+    made["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
+    return made
+
+
+def disrupted(reason: str) -> dict[str, Any]:
+    return deleted(conditions=[{"type": "DisruptionTarget", "status": "True", "reason": reason}])
+
+
 def unschedulable(message: str, since: str = "2026-05-01T12:00:00Z") -> dict[str, Any]:
     state = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
     return pod(conditions=[{**state, "lastTransitionTime": since}])

@@ -5,7 +5,18 @@ import pytest
 from ci_buildx.builder.boot.diagnose import diagnose
 from ci_buildx.builder.boot.observation import Autoscaler, PodCase, PodStage
 from ci_buildx.errors import BootError, PodLost
-from tests.unit.builder.boot.cases import case, event, pod, running, scheduled, terminated, unschedulable, waiting
+from tests.unit.builder.boot.cases import (
+    case,
+    deleted,
+    disrupted,
+    event,
+    pod,
+    running,
+    scheduled,
+    terminated,
+    unschedulable,
+    waiting,
+)
 
 IMAGE = 'rpc error: code = {code} desc = failed to pull and unpack image "registry.example/x:1": {cause}'
 ABSENT = IMAGE.format(code="NotFound", cause="registry.example/x:1: not found")
@@ -340,16 +351,6 @@ def test_of_a_go_stack_only_the_complaint_is_shown() -> None:
     error = diagnose(case(terminated(reason="Error", exitCode=1, message=words))).error
     assert error is not None
     assert error.message.endswith("exit code 1: toml: cannot decode")
-
-
-def deleted(**status: Any) -> dict[str, Any]:
-    made = scheduled(**status)
-    made["metadata"]["deletionTimestamp"] = "2026-05-01T12:00:00Z"
-    return made
-
-
-def disrupted(reason: str) -> dict[str, Any]:
-    return deleted(conditions=[{"type": "DisruptionTarget", "status": "True", "reason": reason}])
 
 
 @pytest.mark.parametrize(

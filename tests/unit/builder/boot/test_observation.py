@@ -1,3 +1,5 @@
+from typing import Any
+
 from ci_buildx.builder.boot.diagnose import diagnose
 from ci_buildx.builder.boot.observation import Observation, PodStage
 from tests.unit.builder.boot.cases import event, pod, running, scheduled, terminated
@@ -74,3 +76,57 @@ def test_events_of_an_earlier_pod_of_the_same_name_do_not_count() -> None:
         seen.note_event({**event("FailedMount", uid), "metadata": {"name": uid}, "involvedObject": about})
     (case,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
     assert [each["message"] for each in case.events] == ["new"]
+
+
+def in_use(*, restarts: int = 0, uid: str = "a", ready: bool = True) -> dict[str, Any]:
+    found = running(ready=ready)
+    found["metadata"]["uid"] = uid
+    found["status"]["containerStatuses"][0]["restartCount"] = restarts
+    return found
+
+
+def test_a_daemon_that_has_restarted_since_its_answer_is_lost_though_it_runs() -> None:
+    seen = Observation()
+    seen.note_pod(in_use(restarts=1), None, gone=False)
+    seen.note_answer("buildkit-amd64-x")
+    (before,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
+    assert diagnose(before).stage is PodStage.READY
+    again = in_use(restarts=2)
+    again["status"]["containerStatuses"][0]["lastState"] = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
+    seen.note_pod(again, None, gone=False)
+    (after,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
+    assert diagnose(after).reason == "OOMKilled"
+    seen.note_loss(again, replaced=False)
+    (released,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
+    assert diagnose(released).stage is PodStage.READY, "the next build may use it"
+
+
+def test_an_answer_that_overtakes_the_status_is_that_of_the_next_daemon() -> None:
+    seen = Observation()
+    ended = in_use(restarts=0)
+    ended["status"]["containerStatuses"][0]["state"] = {"terminated": {"reason": "Error", "exitCode": 137}}
+    seen.note_pod(ended, None, gone=False)
+    seen.note_answer("buildkit-amd64-x")
+    seen.note_pod(in_use(restarts=1), None, gone=False)
+    (only,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
+    assert diagnose(only).stage is PodStage.READY
+
+
+def test_a_pod_is_lost_though_a_stateful_set_has_made_another_one_of_its_name() -> None:
+    seen = Observation()
+    seen.note_pod(in_use(uid="a"), None, gone=False)
+    seen.note_answer("buildkit-amd64-x")
+    seen.note_pod(in_use(uid="a"), None, gone=True)
+    seen.note_pod(in_use(uid="b", ready=False), None, gone=False)
+    stages = [diagnose(case).stage for case in seen.list_cases("amd64", "buildkit-amd64", 0.0)]
+    assert stages == [PodStage.WAITING, PodStage.FAILED]
+    seen.note_loss(in_use(uid="a"), replaced=False)
+    (only,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
+    assert not only.served
+
+
+def test_a_lost_pod_of_a_job_is_no_longer_one_to_choose() -> None:
+    seen = Observation()
+    seen.note_pod(in_use(), None, gone=False)
+    seen.note_loss(in_use(), replaced=True)
+    assert seen.list_pod_views("amd64") == ()
