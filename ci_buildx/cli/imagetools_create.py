@@ -19,7 +19,6 @@ from ci_buildx.imagetools.create import ImageRequest, combine_image, publish_ima
 from ci_buildx.imagetools.kinds import encode_descriptor
 from ci_buildx.imagetools.location import ImageLocation, parse_location
 from ci_buildx.imagetools.sources import ImageSource, parse_index_annotations, parse_source
-from ci_buildx.model.record import replace
 from ci_buildx.settings import options
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
@@ -47,8 +46,6 @@ examples:
     kube-builder imagetools create --append -t registry.example/team/app:1 SOURCE
 
 {EXIT_CODES}"""
-_NONE = "none"
-PROGRESS = replace(options.BY_NAME["progress"], choices=(*ProgressMode, _NONE))
 OPTIONS = (
     Option(
         name="tags",
@@ -110,7 +107,7 @@ OPTIONS = (
         group=OptionGroup.RESULT,
         help="write the new image's descriptor and names to a JSON file",
     ),
-    PROGRESS,
+    options.BY_NAME["progress"],
     *registries.OPTIONS,
 )
 
@@ -187,11 +184,10 @@ def open_progress(answers: ParsedArguments, around: ProcessContext) -> Iterator[
 
     values, sources = merge_variables(answers.select_given("progress"), around.env)
     text = str(values.get("progress") or ProgressMode.AUTO)
-    if text not in (known := [*ProgressMode, _NONE]):
-        raise InputError(f"unknown value {text!r}", source=sources["progress"], fix=f"known: {', '.join(known)}")
-    mode = ProgressMode.QUIET if text == _NONE else ProgressMode(text)
+    if text not in tuple(ProgressMode):
+        raise InputError(f"unknown value {text!r}", source=sources["progress"], fix=f"known: {', '.join(ProgressMode)}")
     hidden = masker.list_process_secrets(around.env, around.argv)
-    display = open_display(mode, around.stderr, env=around.env, hidden=hidden)
+    display = open_display(ProgressMode(text), around.stderr, env=around.env, hidden=hidden)
     try:
         yield display
     except BaseException as error:
