@@ -122,6 +122,8 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(BIN)/python -m bench.pools
 	$(BIN)/python -m bench.trees
 	$(BIN)/python -m bench.clones
+	$(BIN)/python -m bench.conformance --json bench/results/conformance-$$(date +%F).json
+	$(BIN)/python -m devcluster --name suite down
 
 cluster-up: $(STAMP) ## Start the embedded devcluster
 	$(BIN)/python -m devcluster up
