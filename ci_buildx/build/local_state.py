@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ci_buildx.build.result import write_file
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.model.plaintext import redact_url
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.values import BuildSettings
 
@@ -37,11 +38,11 @@ def save_states(folder: str, refs: Sequence[str], site: BuildRun) -> None:
 
 
 def describe_sources(build: BuildSettings, target: str) -> dict[str, str]:
-    """Return the context and the Dockerfile: absolute paths, or as given if BuildKit fetches them."""
+    """Return the context and the Dockerfile: absolute paths, or URLs without logins if BuildKit fetches them."""
     is_local = isinstance(build.context, Path)
     dockerfile = str(build.dockerfile.absolute()) if build.dockerfile and is_local else build.dockerfile_name
     return {
         "Target": target or _DEFAULT_TARGET,
-        "LocalPath": str(build.context.absolute()) if isinstance(build.context, Path) else build.context,
-        "DockerfilePath": build.dockerfile_origin or dockerfile,
+        "LocalPath": str(build.context.absolute()) if isinstance(build.context, Path) else redact_url(build.context),
+        "DockerfilePath": redact_url(build.dockerfile_origin) if build.dockerfile_origin else dockerfile,
     }

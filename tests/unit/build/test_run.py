@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.build.connect import may_run_steps
+from ci_buildx.build.local_state import describe_sources
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import labels
 from ci_buildx.buildkit.messages import SolveRequest
@@ -26,6 +27,7 @@ from ci_buildx.errors import (
     SolveError,
     TransportError,
 )
+from ci_buildx.model.plaintext import redact_url
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import BuildSettings, FrontendCall, MetadataProvenance, TransportChoice, TypedAttributes
@@ -88,6 +90,17 @@ def test_the_sources_of_a_build_are_recorded_for_docker_buildx(build: WholeBuild
         "LocalPath": str(build.folder),
         "DockerfilePath": str(build.folder / "Dockerfile"),
     }
+
+
+def test_no_login_is_recorded() -> None:
+    url = "https://me:hush-hush@h/r.git#main"
+    build = BuildSettings(context=url, dockerfile=None, dockerfile_name="app.Dockerfile")
+    assert describe_sources(build, "app") == {
+        "Target": "app",
+        "LocalPath": redact_url(url),
+        "DockerfilePath": "app.Dockerfile",
+    }
+    assert "hush" not in describe_sources(build, "app")["LocalPath"]
 
 
 def test_a_folder_that_cannot_be_written_fails_no_build(build: WholeBuild, tmp_path: Path) -> None:
