@@ -285,7 +285,7 @@ def test_the_first_line_comes_before_the_first_request(build: WholeBuild) -> Non
     build.shown = shown = Watched(build)
     build.run(builder_name=NAME)
     assert shown.requests[0] == 0
-    assert shown.getvalue().startswith("#1 [internal] booting builder\n")
+    assert shown.getvalue().startswith(f"{HEADING}\n\n#1 [internal] booting builder\n")
 
 
 def test_a_token_that_is_withheld_is_reported(build: WholeBuild) -> None:
