@@ -10,7 +10,7 @@ LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-has
 # Tests on the devcluster kill, mount and unmount. Nothing that root writes may stay in the user's folders.
 CACHE = $(or $(KUBE_BUILDER_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kube-builder)
 KEPT = "PATH=$(PATH)" "KUBE_BUILDER_CACHE=$(CACHE)" $(if $(KUBE_BUILDER_STATE),"KUBE_BUILDER_STATE=$(KUBE_BUILDER_STATE)") \
-	$(if $(DEVCLUSTER),"DEVCLUSTER=$(DEVCLUSTER)") $(if $(FAULT_SEED),"FAULT_SEED=$(FAULT_SEED)")
+	$(if $(DEVCLUSTER),"DEVCLUSTER=$(DEVCLUSTER)") $(if $(FAULT_SEED),"FAULT_SEED=$(FAULT_SEED)") $(if $(CONFORMANCE_SEED),"CONFORMANCE_SEED=$(CONFORMANCE_SEED)")
 AS_ROOT = $(if $(filter 0,$(shell id -u)),,sudo env $(KEPT) PYTHONDONTWRITEBYTECODE=1)
 FIRST = tests/e2e tests/parity $(addprefix tests/integration/,registry session fsutil progress driver_opts transport)
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
@@ -123,6 +123,8 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(AS_ROOT) $(BIN)/python -m bench.losses
 	$(BIN)/python -m bench.trees
 	$(BIN)/python -m bench.clones
+	$(BIN)/python -m bench.conformance --json bench/results/conformance-$$(date +%F).json
+	$(BIN)/python -m devcluster --name suite down
 
 cluster-up: $(STAMP) ## Start the embedded devcluster
 	$(BIN)/python -m devcluster up

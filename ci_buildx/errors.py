@@ -50,13 +50,17 @@ class KubeBuilderError(Exception):
 
 
 class InputError(KubeBuilderError):
-    """Invalid user input. ``source`` names the option, input, variable or file that it came from."""
+    """Invalid user input. ``source`` names the option, input, variable or file that it came from.
+
+    An error of docker buildx that scripts look for is ``known`` to them, and is printed with buildx's prefix.
+    """
 
     exit_code = 2
 
-    def __init__(self, message: str, *, source: str = "", fix: str = "") -> None:
+    def __init__(self, message: str, *, source: str = "", fix: str = "", known: bool = False) -> None:
         super().__init__(message, fix=fix)
         self.source = source
+        self.known = known
 
     def __str__(self) -> str:
         head = f"{self.source}: {self.message}" if self.source else self.message

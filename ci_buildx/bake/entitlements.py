@@ -234,4 +234,4 @@ def describe_request(request: PrivilegeRequest, command: Sequence[str], *, inter
 def refuse(request: PrivilegeRequest) -> InputError:
     """Return the error for privileges that were not granted."""
     fix = f'pass "{request.all_flags}" to grant requested privileges'
-    return InputError("additional privileges requested", fix=fix)
+    return InputError("additional privileges requested", fix=fix, known=True)

@@ -19,10 +19,12 @@ from ci_buildx.fsutil import scratch
 from ci_buildx.settings.assembly import make_settings
 from ci_buildx.settings.contexts import is_git, is_git_by_ssh
 from ci_buildx.settings.raw_values import Value
+from ci_buildx.settings.syntax import read_boolean
 
 _TOKENS = {"GIT_AUTH_TOKEN": "BUILDX_BAKE_GIT_AUTH_TOKEN", "GIT_AUTH_HEADER": "BUILDX_BAKE_GIT_AUTH_HEADER"}
 """Secrets that BuildKit asks for to clone, and their variables."""
 _AGENT = "BUILDX_BAKE_GIT_SSH"
+_ADVICE = "BUILDX_BAKE_GIT_ADVICE"
 _SOURCE = "definition"
 
 
@@ -45,6 +47,7 @@ def read_remote_files(
             "build-contexts": [f"{_SOURCE}={url}"],
             "outputs": [f"type=local,dest={folder / 'out'}"],
             "provenance": "false",
+            "build-args": ["BUILDKIT_GIT_ADVICE=1"] if read_boolean(shared.env.get(_ADVICE, "")) else [],
             **_find_logins(url, shared.env),
         }
         settings = make_settings(values, {**shared.sources, "secrets": "--secret"}, shared.env, shared.cwd)

@@ -98,7 +98,9 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     if identity is None and not settings.builder_name:
         identity = origin.make_job_identity(settings.build.context, env)
     builds = [job.settings.build for job in jobs]
-    shown = build_run.open_masked_display(settings, session.display_stream, builds, env=env, hidden=hidden)
+    shown = build_run.open_masked_display(
+        settings, session.display_stream, builds, env=env, hidden=hidden, identity=identity
+    )
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
             if tunnelled:
@@ -226,7 +228,7 @@ class _TargetWork:
                     state = "aborted"
                 else:
                     state = "failed" if job.name in self._started else "not started"
-                phase.add_status(f"{job.name}: {state}")
+                phase.add_status(f"{job.name}: {state}", outcome=state)
 
     def _build_target(self, job: TargetJob, boot: Boot, connections: Sequence[NodeConnection]) -> None:
         """Build one target and record how it ended."""

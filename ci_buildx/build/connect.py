@@ -24,10 +24,11 @@ from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.grpc import load_grpc
 from ci_buildx.errors import BootError, BuildkitError, KubeBuilderError, PodLost, Stopped, TransportError
 from ci_buildx.model import debug
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.progress.display import DisplayPhase
 from ci_buildx.runtime.signals import run_all, start_thread
-from ci_buildx.settings.values import TransportChoice
+from ci_buildx.settings.values import BuildSettings, TransportChoice
 from ci_buildx.transport import race as transport_race
 from ci_buildx.transport.race import TransportWinner
 
@@ -45,6 +46,10 @@ _ANOTHER_NODE = (
     "add a node for it with kube-builder create --append --platform: one of that architecture, "
     "or one with driver-opt qemu.install=true"
 )
+
+
+_RUN = compile_lazily(r"(?im)^[ \t]*run\b")
+"""A RUN instruction; one inside of a heredoc counts, too."""
 
 
 def _refuse_renewal() -> NodeConnection:
@@ -82,8 +87,8 @@ class NodeConnection:
         """The Control service of this buildkitd."""
         return self.winner.value
 
-    def check_platforms(self, *, lasting: bool = False) -> None:
-        """Raise BuildkitError if the pod cannot run its platforms, because steps would fail one by one.
+    def check_platforms(self, *, lasting: bool = False, runs_steps: Callable[[], bool] = lambda: True) -> None:
+        """Raise BuildkitError if the pod cannot run its platforms and ``runs_steps``, because they would fail singly.
 
         buildkitd includes the emulators of its image and of the cluster node (BuildKit 0.34.2, ``util/archutil``).
         Variants are ignored, since they do not depend on the cluster node. Platforms other than Linux run no steps:
@@ -91,7 +96,7 @@ class NodeConnection:
         """
         runs = {platform.node_architecture for platform in self.control.platforms}
         missing = [one for one in self.node.platforms if one.os == "linux" and one.node_architecture not in runs]
-        if missing and runs:
+        if missing and runs and runs_steps():
             names = ", ".join(map(str, missing))
             known = ", ".join(map(str, self.control.platforms))
             raise BuildkitError(
@@ -104,6 +109,14 @@ class NodeConnection:
         """Close the connection and its transport."""
         self.control.close()
         self.winner.close()
+
+
+def may_run_steps(build: BuildSettings) -> bool:
+    """Return whether a build may run steps: its Dockerfile has a RUN, or only BuildKit sees it."""
+    try:
+        return build.dockerfile is None or bool(_RUN.search(build.dockerfile.read_text(errors="replace")))
+    except OSError:
+        return True
 
 
 @contextmanager
@@ -184,7 +197,9 @@ class _NodeConnector:
         reached = {one.node.name: one for one in found if isinstance(one, NodeConnection)}
         connections = [replace(reached[node.name], node=node) for node in planned.nodes]
         for one in connections:
-            one.check_platforms(lasting=self.builder.location.lasting)
+            one.check_platforms(
+                lasting=self.builder.location.lasting, runs_steps=partial(may_run_steps, self.site.settings.build)
+            )
         return connections
 
     def try_reach(self, node: NodePlan) -> NodeConnection | BootError:

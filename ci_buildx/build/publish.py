@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci_buildx.build.attachables import make_builder_trust
 from ci_buildx.build.build_run import BuildRun
-from ci_buildx.build.result import DESCRIPTOR, DIGEST, NAME, BuildResult
+from ci_buildx.build.result import BUILD_REF, DESCRIPTOR, DIGEST, NAME, RECORDS, BuildResult
 from ci_buildx.build.solve import NodeResult
 from ci_buildx.builder.builder import Builder
 from ci_buildx.buildkit.exporters import Push
@@ -91,6 +91,26 @@ def merge_responses(solved: Sequence[NodeResult]) -> dict[str, Any]:
     for one in reversed(solved):
         responses |= one.response
     return responses
+
+
+def add_records(site: BuildRun, builder: Builder, solved: list[NodeResult]) -> list[NodeResult]:
+    """Add the name of each node's build, and its provenance if the metadata has it, to the response."""
+    refs = [f"{builder.name}/{one.record}" for one in solved]
+    named = [replace(one, response={**one.response, BUILD_REF: ref}) for one, ref in zip(solved, refs, strict=True)]
+    if folder := site.env.get("BUILDX_CONFIG"):
+        from ci_buildx.build import local_state
+
+        local_state.save_states(folder, refs, site)
+    if site.settings.build.metadata_provenance is None:
+        return named
+    from ci_buildx.build import provenance
+
+    return provenance.add_provenance(site, named)
+
+
+def select_records(solved: Sequence[NodeResult]) -> dict[str, str]:
+    """Return the keys of all nodes' responses about the builds themselves: reference, provenance by platform."""
+    return {name: value for name, value in merge_responses(solved).items() if name.startswith(RECORDS)}
 
 
 def add_pushed_tags(failure: SolveError, push: Push | None, *, several: bool) -> SolveError:

@@ -61,6 +61,9 @@ def _replace(path: Path, text: str) -> bool:
 DIGEST = "containerimage.digest"
 CONFIG_DIGEST = "containerimage.config.digest"
 DESCRIPTOR = "containerimage.descriptor"
+RECORDS = "buildx.build."
+BUILD_REF = f"{RECORDS}ref"
+"""``BUILDER/NODE/ID`` of the build in the node's history."""
 NAME = "image.name"
 _DIGEST = compile_lazily(r"[a-z0-9]+:[a-f0-9]+")
 _WORD = compile_lazily(r"[\w.:/\[\]-]+", re.ASCII)

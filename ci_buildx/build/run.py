@@ -107,7 +107,7 @@ def _run_with_files(
     store = credentials.load_credentials(env)
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     threading.Thread(target=import_early, args=(tunnelled,), daemon=True).start()
-    shown = open_masked_display(settings, display_stream, (settings.build,), env=env, hidden=hidden)
+    shown = open_masked_display(settings, display_stream, (settings.build,), env=env, hidden=hidden, identity=identity)
     try:
         with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
             if tunnelled:
@@ -153,12 +153,21 @@ def open_masked_display(
     *,
     env: Mapping[str, str],
     hidden: tuple[str, ...],
+    identity: JobIdentity | None,
 ) -> display.BuildDisplay:
-    """Open the display that ``builds`` share, without the texts that are ``hidden``, and show the builds' warnings."""
+    """Open the display that ``builds`` share, without the texts that are ``hidden``, and show the builds' warnings.
+
+    ``identity`` is that of the job's own builder.
+    """
     for text in hidden:
         mention(text)
     shown = display.open_display(
-        settings.build.progress, stream, env=env, hidden=hidden, wording=choose_wording(settings.surface)
+        settings.build.progress,
+        stream,
+        env=env,
+        hidden=hidden,
+        wording=choose_wording(settings.surface),
+        builder=settings.builder_name or (identity.name if identity else ""),
     )
     for build in builds:
         for name in build.empty_secrets:
@@ -254,7 +263,8 @@ def _build_on(site: BuildRun, builder: Builder, store: credentials.CredentialSto
 def warn_without_output(site: BuildRun) -> None:
     """Warn if the result of a build is only in the builder's cache."""
     wanted = site.settings.build
-    if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or wanted.progress is ProgressMode.QUIET):
+    silent = wanted.progress in (ProgressMode.QUIET, ProgressMode.NONE)
+    if not (wanted.call or wanted.push or wanted.outputs or wanted.cache_to or silent):
         stays = site.settings.keep or site.settings.builder_name
         site.display.warn(NO_OUTPUT.format(where=_STAYS if stays else _GOES))
 
@@ -289,7 +299,7 @@ def solve_connected(
 
             if remote_policy.needs_check(wanted):
                 remote_policy.check_remote_policy(site, boot, connections, auth)
-        return solve_nodes(site, boot, connections, auth)
+        solved = solve_nodes(site, boot, connections, auth)
     except SolveError as failure:
         from ci_buildx.build import retries
 
@@ -298,6 +308,7 @@ def solve_connected(
             advised = retries.advise_push(advised, site.settings)
         push = exporters.find_push(wanted)
         raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
+    return solved if wanted.call else publish.add_records(site, builder, solved)
 
 
 def finish_build(
@@ -314,7 +325,7 @@ def finish_build(
 
         merged = merged_caches.merge_caches(site, builder, solved, store)
     if push and publish.is_pushed_by_digest(solved):
-        responses = publish.merge_images(site, builder, push, solved, store)
+        responses = publish.merge_images(site, builder, push, solved, store) | publish.select_records(solved)
     else:
         responses = publish.merge_responses(solved) | merged
     result = _make_result(builder, [one.connection for one in solved], responses)

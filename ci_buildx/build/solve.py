@@ -36,10 +36,14 @@ _PUSH_PAUSE = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeResult:
-    """One node's connection and the response of its exporters."""
+    """One node's connection and the response of its exporters.
+
+    ``record`` is the node and the build's reference in its history.
+    """
 
     connection: NodeConnection
     response: Mapping[str, str]
+    record: str = ""
 
 
 def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], auth: AuthService) -> list[NodeResult]:
@@ -202,13 +206,14 @@ class _NodeSolve:
         key = origin.make_context_shared_key(build.context, self.site.env)
         if self.site.clocks:
             self.site.clocks.done.wait()
+        ref = os.urandom(12).hex()
         caches = self.share.prepare(self.site.env, warn=self.site.display.warn)
         session = BuildSession(
             make_attachables(self.site, self.auth, self.exports.targets, caches.layouts), shared_key=key
         )
         wanted = solve_request.make_solve_request(
             replace(build, cache_from=caches.imports, cache_to=caches.exports),
-            ref=os.urandom(12).hex(),
+            ref=ref,
             session_id=session.id,
             platforms=node.platforms,
             exporters=self.exports.exporters,
@@ -216,7 +221,9 @@ class _NodeSolve:
             folder_key=lambda folder: origin.make_context_shared_key(folder, self.site.env),
         )
         # Internal builds leave no history: it would end with the job's builder, and writing it delays each build's end.
-        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
+        # Provenance for the metadata file is read from it.
+        internal = build.metadata_provenance is None
+        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=internal)
         stop, done = threading.Event(), threading.Event()
         silence = SilenceReport(self.site.display, self.connection.pod)
         start_thread(lambda: self.guard(session, silence, stop, done))
@@ -239,7 +246,7 @@ class _NodeSolve:
             # A result ends a silence, also if it overtakes the answer to the session's last ping.
             silence.close(session.silence if result is None else 0.0)
         self.share.keep(result.exporter_response)
-        return NodeResult(connection=self.connection, response=result.exporter_response)
+        return NodeResult(connection=self.connection, response=result.exporter_response, record=f"{node.name}/{ref}")
 
     def guard(
         self, session: BuildSession, silence: SilenceReport, stop: threading.Event, done: threading.Event

@@ -34,6 +34,7 @@ from ci_buildx.session.session import BuildSession
 from ci_buildx.wire.protobuf import MessageSchema
 
 if TYPE_CHECKING:
+    from ci_buildx.buildkit.history import BuildHistory
     from ci_buildx.buildkit.relay import SolveRelay
 
 __all__ = ["Control", "SolveResult"]
@@ -100,6 +101,12 @@ class Control:
             from ci_buildx.buildkit import grpc as buildkit_grpc
 
             raise buildkit_grpc.translate_error(error, "buildkitd could not prune its cache") from error
+
+    def open_history(self) -> BuildHistory:
+        """Return the daemon's history of builds, over this connection."""
+        from ci_buildx.buildkit.history import BuildHistory
+
+        return BuildHistory(self._channel)
 
     def solve(
         self,

@@ -15,10 +15,11 @@ from ci_buildx.errors import InputError
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress.renderer import TextOutlet
 from ci_buildx.settings import options
+from ci_buildx.settings.building import read_metadata_provenance
 from ci_buildx.settings.calls import parse_call
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 from ci_buildx.settings.raw_values import Value
-from ci_buildx.settings.values import FrontendCall, ProgressMode
+from ci_buildx.settings.values import FrontendCall, MetadataProvenance, ProgressMode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,6 +228,8 @@ def build_targets(order: BakeOrder, shared: SharedOptions, around: ProcessContex
     with open_jobs(order.inputs, shared) as jobs:
         if order.call is not None:
             jobs = [job if job.linked else set_call(job, order.call) for job in jobs]
+        provenance = read_metadata_provenance(around.env, is_written=True) if order.metadata_file else None
+        jobs = [set_provenance(job, provenance) for job in jobs]
         for job in jobs:
             check_stdout(job.settings, around)
         settings = merge_settings(jobs, around.cwd)
@@ -242,7 +245,7 @@ def build_targets(order: BakeOrder, shared: SharedOptions, around: ProcessContex
         around.stdout.write(bake_answers.format_answers_json(order.definition, jobs, outcome.results))
     elif text := bake_answers.format_answers(jobs, outcome.results):
         around.stdout.write(text)
-    elif settings.build.progress not in (ProgressMode.QUIET, ProgressMode.RAWJSON):
+    elif settings.build.progress not in (ProgressMode.QUIET, ProgressMode.NONE, ProgressMode.RAWJSON):
         print_results(outcome, around)
     return next((one.status for _, one in sorted(outcome.results.items()) if one.status), 0)
 
@@ -250,6 +253,12 @@ def build_targets(order: BakeOrder, shared: SharedOptions, around: ProcessContex
 def set_call(job: TargetJob, call: FrontendCall) -> TargetJob:
     """Return a target with the call of the command line, whose format counts for all."""
     return replace(job, settings=replace(job.settings, build=replace(job.settings.build, call=call)))
+
+
+def set_provenance(job: TargetJob, provenance: MetadataProvenance | None) -> TargetJob:
+    """Return a target whose metadata has this provenance."""
+    build = replace(job.settings.build, metadata_provenance=provenance)
+    return replace(job, settings=replace(job.settings, build=build))
 
 
 def print_results(outcome: BakeOutcome, around: ProcessContext) -> None:

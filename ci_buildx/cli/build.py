@@ -43,8 +43,6 @@ examples:
 {EXIT_CODES}"""
 _NO_CONTAINERS = "omit it: BuildKit keeps no intermediate containers"
 NOT_TAKEN = {
-    "--quiet": "use --progress quiet",
-    "-q": "use --progress quiet",
     "-m": "use --resource memory=…",
     "-c": "use --resource cpu-shares=…",
     **{
@@ -116,8 +114,13 @@ def add_current_builder(
 
 
 def merge_variables(given: Mapping[str, Value], env: Mapping[str, str]) -> tuple[dict[str, Value], dict[str, str]]:
-    """Merge the arguments over the variables; return values and sources."""
+    """Merge the arguments over the variables; return values and sources.
+
+    As in buildx, a variable may choose the display even if the argument is ``auto`` (0.38.2, ``util/progress``).
+    """
     values, sources = assembly.read_variables(env)
+    if given.get("progress") == ProgressMode.AUTO and "progress" in values:
+        given = {name: value for name, value in given.items() if name != "progress"}
     flags = {name: options.BY_NAME[name].flag for name in given}
     return {**values, **given}, {**sources, **flags}
 
@@ -171,5 +174,5 @@ def print_result(result: BuildResult, settings: Settings, *, stdout: TextIO, std
         stdout.write(result.answer)
     elif progress is ProgressMode.QUIET:
         stdout.write(f"{result.image_id or result.digest}\n")
-    elif progress is not ProgressMode.RAWJSON:
+    elif progress not in (ProgressMode.RAWJSON, ProgressMode.NONE):
         TextOutlet(stderr).write("".join(f"{line}\n" for line in ("", *result.list_lines())))

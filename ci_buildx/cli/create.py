@@ -149,11 +149,21 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         append=answers.switch("append"),
         bootstrap=answers.switch("bootstrap"),
         use=answers.switch("use"),
-        progress=ProgressMode(answers.read_choice("progress", list(ProgressMode))),
+        progress=choose_progress(answers),
     )
     cluster = assembly.make_cluster_settings(values, sources, around.env, around.cwd)
     around.stdout.write(f"{create.run_create(wanted, cluster, env=around.env, display_stream=around.stderr)}\n")
     return 0
+
+
+def choose_progress(answers: ParsedArguments) -> ProgressMode:
+    """Return the display: none if nothing boots and none is requested, since scripts expect the name alone.
+
+    Raises InputError for an unknown mode.
+    """
+    mode = ProgressMode(answers.read_choice("progress", list(ProgressMode)))
+    is_silent = not (answers.switch("bootstrap") or answers.read_text("progress"))
+    return ProgressMode.NONE if is_silent else mode
 
 
 def make_parser() -> VerbParser:

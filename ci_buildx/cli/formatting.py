@@ -46,7 +46,8 @@ def _list_blocks(rows: Sequence[Sequence[str]], column: int) -> list[list[int]]:
 
 def _format_line(row: Sequence[str], widths: Sequence[int]) -> str:
     padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-    return "".join([*padded, row[-1] if row else ""]).rstrip() + "\n"
+    text = "".join([*padded, row[-1] if row else ""])
+    return f"{text if row and row[-1] else text.rstrip()}\n"
 
 
 _FIRST = tuple(f"linux/{name}" for name in ("amd64", "arm64", "arm", "ppc64le", "s390x", "riscv64", "mips64"))

@@ -47,8 +47,6 @@ examples:
     kube-builder imagetools create --append -t registry.example/team/app:1 SOURCE
 
 {EXIT_CODES}"""
-_NONE = "none"
-PROGRESS = replace(options.BY_NAME["progress"], choices=(*ProgressMode, _NONE))
 OPTIONS = (
     replace(options.BY_NAME["tags"], kind=OptionKind.LINES, help="name of the new image"),
     Option(
@@ -93,7 +91,7 @@ OPTIONS = (
         help="print the new image's index without publishing it",
     ),
     replace(options.BY_NAME["metadata-file"], help="write the new image's descriptor and names to FILE as JSON"),
-    PROGRESS,
+    options.BY_NAME["progress"],
     *registries.OPTIONS,
 )
 
@@ -174,11 +172,10 @@ def open_progress(answers: ParsedArguments, around: ProcessContext) -> Iterator[
 
     values, sources = merge_variables(answers.select_given("progress"), around.env)
     text = str(values.get("progress") or ProgressMode.AUTO)
-    if text not in (known := [*ProgressMode, _NONE]):
-        raise InputError(f"unknown value {text!r}", source=sources["progress"], fix=f"known: {', '.join(known)}")
-    mode = ProgressMode.QUIET if text == _NONE else ProgressMode(text)
+    if text not in tuple(ProgressMode):
+        raise InputError(f"unknown value {text!r}", source=sources["progress"], fix=f"known: {', '.join(ProgressMode)}")
     hidden = masker.list_process_secrets(around.env, around.argv)
-    display = open_display(mode, around.stderr, env=around.env, hidden=hidden)
+    display = open_display(ProgressMode(text), around.stderr, env=around.env, hidden=hidden)
     try:
         yield display
     except BaseException as error:

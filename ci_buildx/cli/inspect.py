@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ci_buildx.cli import formatting, ls, target
+from ci_buildx.cli import formatting, ls, target, templates
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.manage import target as manage_target
@@ -35,7 +35,7 @@ OPTIONS = (
     ),
     target.TIMEOUT,
     target.BUILDER,
-    target.make_format_option("table", "json"),
+    templates.make_option(*ls.FORMATS),
     target.NAMESPACE,
     *target.CLUSTER,
 )
@@ -45,7 +45,7 @@ _DAY = 86400
 def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Print the builder."""
     answers = ParsedArguments(make_parser().read(argv))
-    kind = answers.read_choice("format", ("table", "json"))
+    shape = templates.read_format(answers.read_text("format"), ls.FORMATS)
     wanted, timeout = target.read_target(answers, around), target.read_timeout(answers)
     from ci_buildx.manage import builders
 
@@ -56,13 +56,11 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         bootstrap=answers.switch("bootstrap"),
         display_stream=around.stderr,
     )
-    if kind == "json":
-        import json
-
+    if shape.name == templates.JSON or shape.template:
         value = ls.describe_builder(found, manage_target.read_current(wanted.cluster, around.env)) | {
             "CertificatesExpire": format_time(ends)
         }
-        around.stdout.write(f"{json.dumps(value)}\n")
+        write_value(value, shape, around)
     else:
         around.stdout.write(formatting.align_columns(format_rows(found, ends, time.time())))
     return 0
@@ -75,6 +73,18 @@ def make_parser() -> VerbParser:
     parser.add_options(OPTIONS)
     parser.offer_help()
     return parser
+
+
+def write_value(value: dict[str, Any], shape: templates.OutputFormat, around: ProcessContext) -> None:
+    """Print the builder as JSON, or by a template whose fields are the keys of that JSON. Raises InputError."""
+    if shape.template:
+        from ci_buildx.cli.builder_kind import BUILDER
+
+        shape.write([value], BUILDER, around)
+        return
+    import json
+
+    around.stdout.write(f"{json.dumps(value)}\n")
 
 
 def format_time(seconds: float) -> str:
@@ -116,7 +126,19 @@ def _format_replica(found: BuilderView, seat: ReplicaView) -> list[list[str]]:
         "Platforms:": ", ".join(ls.format_platforms(seat)),
     }
     shown = [[name, value] for name, value in lines.items() if value]
-    return [*shown, *_format_worker(seat.workers[0])] if seat.workers else shown
+    shown += _format_worker(seat.workers[0]) if seat.workers else []
+    return [*shown, *_format_files(found.files.get(seat.node.name, {}))]
+
+
+def _format_files(files: Mapping[str, str]) -> list[list[str]]:
+    """Return the files of a node's configuration; TOML has buildx's form."""
+    from ci_buildx.cli.toml_text import normalize_toml
+
+    lines: list[list[str]] = []
+    for name, text in sorted(files.items()):
+        shown = normalize_toml(text) if name.endswith(".toml") else text
+        lines += [[f"File#{name}:"], *(["", f"> {line}"] for line in shown.split("\n"))]
+    return lines
 
 
 def _format_worker(worker: Worker) -> list[list[str]]:

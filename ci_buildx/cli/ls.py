@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ci_buildx.cli import formatting, target
+from ci_buildx.cli import formatting, target, templates
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.manage import target as manage_target
@@ -25,14 +26,25 @@ EXAMPLES = f"""\
 examples:
   kube-builder ls
   kube-builder ls --format json
+  kube-builder ls --format '{{{{.Name}}}}: {{{{.Status}}}}'
   also builders of jobs
     kube-builder ls --all
 
 {EXIT_CODES}"""
 DRIVER = "kubernetes"
 HEADER = ("NAME/NODE", "DRIVER/ENDPOINT", "STATUS", "BUILDKIT", "PLATFORMS")
+FORMATS = ("table", "json")
+TITLES = {
+    "Name": "NAME/NODE",
+    "DriverEndpoint": "DRIVER/ENDPOINT",
+    "LastActivity": "LAST ACTIVITY",
+    "Status": "STATUS",
+    "Buildkit": "BUILDKIT",
+    "Platforms": "PLATFORMS",
+    "Error": "ERROR",
+}
+"""Fields of templates, with the titles of their columns (buildx 0.38.2, ``commands/ls.go``)."""
 _INDENT = " \\_ "
-
 
 OPTIONS = (
     Option(
@@ -43,7 +55,7 @@ OPTIONS = (
         help="also list builders of jobs",
     ),
     target.TIMEOUT,
-    target.make_format_option("table", "json"),
+    templates.make_option(*FORMATS),
     Option(
         name="no-trunc",
         flags=("--no-trunc",),
@@ -66,7 +78,7 @@ OPTIONS = (
 def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Print the builders, and warn on stderr about those that did not answer."""
     answers = ParsedArguments(make_parser().read(argv))
-    kind = answers.read_choice("format", ("table", "json"))
+    shape = templates.read_format(answers.read_text("format"), FORMATS)
     place, timeout = target.read_place(answers, around), target.read_timeout(answers)
     from ci_buildx.manage import builders
 
@@ -74,10 +86,16 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         place, env=around.env, timeout=timeout, jobs=answers.switch("all"), warn=around.warn
     )
     chosen = manage_target.read_current(place.cluster, around.env)
-    if kind == "json":
+    whole = answers.switch("no-trunc")
+    if shape.name == templates.JSON:
         around.stdout.writelines(f"{json.dumps(describe_builder(one, chosen))}\n" for one in found)
         return 0
-    around.stdout.write(format_builders(found, chosen, whole=answers.switch("no-trunc")))
+    if shape.template:
+        write_template(shape, found, chosen, around, whole=whole)
+    else:
+        around.stdout.write(format_builders(found, chosen, whole=whole))
+    if not shape.is_table:
+        return 0
     for line in list_problems(found):
         around.warn(line)
     return 0
@@ -99,6 +117,42 @@ def format_builders(found: Sequence[BuilderView], chosen: CurrentBuilder | None,
         rows.append([f"{one.record.name}{mark}", DRIVER, "error" if one.error and not one.seats else "", "", ""])
         rows += [_format_row(one, seat, whole=whole) for seat in one.seats]
     return formatting.format_table(HEADER, rows)
+
+
+def write_template(
+    shape: templates.OutputFormat,
+    found: Sequence[BuilderView],
+    chosen: CurrentBuilder | None,
+    around: ProcessContext,
+    *,
+    whole: bool,
+) -> None:
+    """Print the rows of builders and of their nodes by a template. Raises InputError."""
+    from ci_buildx.gotemplate.kinds import TEXT, StructField, StructKind
+
+    kind = StructKind("builder", tuple(StructField(name=name, kind=TEXT) for name in TITLES))
+    rows = []
+    for one in found:
+        mark = "*" if shape.is_table and is_current(one, chosen) else ""
+        status = "error" if one.error and not one.seats else ""
+        rows.append(
+            {"Name": f"{one.record.name}{mark}", "DriverEndpoint": DRIVER, "Status": status, "Error": one.error}
+        )
+        rows += [_make_node_row(one, seat, is_table=shape.is_table, whole=whole) for seat in one.seats]
+    shape.write(rows, kind, around, titles=TITLES)
+
+
+def _make_node_row(found: BuilderView, seat: ReplicaView, *, is_table: bool, whole: bool) -> dict[str, str]:
+    indent = _INDENT if is_table else ""
+    names = format_platforms(seat)
+    return {
+        "Name": f"{indent}{seat.name}",
+        "DriverEndpoint": f"{indent}{format_endpoint(found, seat)}",
+        "Status": seat.status.value,
+        "Buildkit": seat.version,
+        "Platforms": formatting.shorten_platforms(names) if is_table and not whole else ", ".join(names),
+        "Error": seat.error or found.error,
+    }
 
 
 def list_problems(found: Sequence[BuilderView]) -> list[str]:
@@ -158,6 +212,9 @@ def _describe_replica(found: BuilderView, seat: ReplicaView) -> dict[str, Any]:
         "Endpoint": format_endpoint(found, seat),
         "Flags": list(seat.node.flags),
         "DriverOpts": dict(seat.node.driver_opts),
+        "Files": {
+            name: b64encode(text.encode()).decode() for name, text in found.files.get(seat.node.name, {}).items()
+        },
         "Status": seat.status.value,
         "Version": seat.version,
         "Err": seat.error,

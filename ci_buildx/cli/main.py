@@ -45,7 +45,7 @@ VERBS = {
     "version": "show the version",
 }
 """Verbs of one word or more, such as ``ls`` and ``imagetools inspect``, with what ``--help`` writes beside them."""
-ALIASES = {"action": "github", "ci": "gitlab", "f": "bake"}
+ALIASES = {"action": "github", "ci": "gitlab", "b": "build", "f": "bake"}
 """Other names of verbs, which scripts may use: earlier ones, and docker's."""
 _LOG = debug.get_log("cli")
 _GARBAGE = 200_000
@@ -155,6 +155,8 @@ def find_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
         if word in _HELP_WORDS:
             return verb, []
         if not verb:
+            if word == "--version":
+                early.append("--format=text")
             word = "version" if word == "--version" else ALIASES.get(word, word)
         if word not in list_words(verb):
             from ci_buildx.settings.names import suggest_name

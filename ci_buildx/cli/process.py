@@ -157,7 +157,7 @@ def run_guarded(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, st
     try:
         return work()
     except InputError as error:
-        show(error, f"kube-builder: error: {error}")
+        show(error, f"{_choose_prefix(stderr, env) if error.known else 'kube-builder: error:'} {error}")
         return error.exit_code
     except KubeBuilderError as error:
         show(error, f"{_choose_prefix(stderr, env)} {error}")

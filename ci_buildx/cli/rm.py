@@ -8,6 +8,7 @@ from ci_buildx.cli import target
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
+from ci_buildx.settings.names import NO_BUILDER
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 SUMMARY = (
@@ -53,6 +54,9 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Remove the builders; a failure does not stop the others."""
     answers = ParsedArguments(make_parser().read(argv))
     names = list(target.read_names(answers))
+    if NO_BUILDER in names:
+        message = f"context builder cannot be removed: {NO_BUILDER!r} means no builder"
+        raise InputError(message, source="NAME", fix="name a builder; kube-builder ls lists all")
     from ci_buildx.manage import builders
 
     def report_removal(name: str) -> None:

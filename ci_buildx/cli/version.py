@@ -10,13 +10,15 @@ from ci_buildx.cli.process import ProcessContext
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 SUMMARY = (
-    "Shows the version. With --format json it prints one object on one line: version (kube-builder's), "
+    "Shows the program and its version, as docker buildx version does; kube-builder --version and --format text print "
+    "the version alone. With --format json it prints one object on one line: version (kube-builder's), "
     "python (the interpreter's version), platform (this machine's, as OS/ARCH) and image (the BuildKit image of "
     "builders without driver-opts image and rootless). Later versions may add keys, but do not rename or remove these."
 )
 EXAMPLES = """\
 examples:
   kube-builder version
+  kube-builder --version
   kube-builder version --format json
 """
 # Not target.make_format_option: that module imports what a build needs, which takes 60 ms.
@@ -24,22 +26,25 @@ FORMAT = Option(
     name="format",
     flags=("--format",),
     kind=OptionKind.CHOICE,
-    choices=("text", "json"),
-    default="text",
+    choices=("buildx", "text", "json"),
+    default="buildx",
     group=OptionGroup.DISPLAY,
-    help="output format; text is only the version",
+    help="output format; buildx is the program's name and the version, text is only the version",
 )
 
 
 def main(argv: Sequence[str], around: ProcessContext) -> int:
-    """Print the version alone, for scripts, or with its environment as JSON."""
+    """Print the version: as buildx does, alone for scripts, or with its environment as JSON."""
     answers = ParsedArguments(make_parser().read(argv))
-    if answers.read_choice("format", FORMAT.choices) == "json":
-        import json
+    match answers.read_choice("format", FORMAT.choices):
+        case "json":
+            import json
 
-        around.stdout.write(f"{json.dumps(describe_version())}\n")
-    else:
-        around.stdout.write(f"{__version__}\n")
+            around.stdout.write(f"{json.dumps(describe_version())}\n")
+        case "text":
+            around.stdout.write(f"{__version__}\n")
+        case _:
+            around.stdout.write(f"kube-builder v{__version__}\n")
     return 0
 
 

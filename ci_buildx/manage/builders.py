@@ -21,7 +21,7 @@ from ci_buildx.manage import target as manage_target
 from ci_buildx.manage.survey import BuilderView, ReplicaStatus, survey_builders
 from ci_buildx.manage.target import BuilderTarget, CurrentBuilder
 from ci_buildx.model import masker
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress import display
 from ci_buildx.settings.values import ProgressMode
 
@@ -83,6 +83,8 @@ def inspect_builder(
             record = _boot_builder(kube, record, display_stream, env)
         (surveyed,) = survey_builders(kube, [record], timeout=timeout)
         secret = create.read_secret(kube, record.location)
+        files = {node.name: find.read_node_files(kube, record.location, node.name) for node in record.nodes}
+        surveyed = replace(surveyed, files=files)
     return surveyed, certificates.read_expiry(find.read_keys(secret).certificate)
 
 

@@ -24,7 +24,7 @@ from ci_buildx.errors import Forbidden, InputError, KubeBuilderError
 from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage.target import BuilderTarget
 from ci_buildx.model.platform import Platform
-from ci_buildx.model.record import dataclass, replace
+from ci_buildx.model.record import dataclass, field, replace
 
 T = TypeVar("T")
 
@@ -73,12 +73,13 @@ class BuilderView:
     """A builder and its replicas.
 
     ``error`` is the reason why the builder cannot be read or, if ``seats`` is not empty, why its pods cannot be
-    queried.
+    queried. ``files`` are the texts of each node's configuration, by node and name, if they were read.
     """
 
     record: StoredBuilder
     seats: tuple[ReplicaView, ...] = ()
     error: str = ""
+    files: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def survey_builders(kube: KubeClient, records: Sequence[StoredBuilder], *, timeout: float | None) -> list[BuilderView]:

@@ -1,4 +1,4 @@
-"""Platforms of images, written ``os/architecture[/variant]``.
+"""Platforms of images, written ``os[(version)]/architecture[/variant]``.
 
 Normalisation follows containerd's ``platforms`` package (v1.0.0-rc.1, ``database.go``): ``x86_64`` and ``amd64/v1``
 become ``amd64``, ``aarch64`` and ``arm64/v8`` become ``arm64``, ``arm`` without a variant becomes ``arm/v7``.
@@ -6,6 +6,7 @@ become ``amd64``, ``aarch64`` and ``arm64/v8`` become ``arm64``, ``arm`` without
 
 from __future__ import annotations
 
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass
 
 _ARCHITECTURES = {
@@ -24,16 +25,22 @@ NATIVE_ARCHITECTURE = {"386": "amd64", "arm": "arm64"}
 """Architectures that run without emulation on cluster nodes of another architecture."""
 
 
+_SYSTEM = compile_lazily(r"(?P<name>[^()]*)(?:\((?P<version>[A-Za-z0-9_.-]+)\))?")
+"""Source: containerd/platforms v1.0.0-rc.5, ``osRe``."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Platform:
-    """One normalised platform: ``Platform("linux", "arm", "v7")``. ``variant`` may be empty."""
+    """One normalised platform: ``Platform("linux", "arm", "v7")``. ``variant`` and ``os_version`` may be empty."""
 
     os: str
     architecture: str
     variant: str = ""
+    os_version: str = ""
 
     def __str__(self) -> str:
-        parts = (self.os, self.architecture, self.variant)
+        system = f"{self.os}({self.os_version})" if self.os_version else self.os
+        parts = (system, self.architecture, self.variant)
         return "/".join(part for part in parts if part)
 
     @property
@@ -43,7 +50,7 @@ class Platform:
 
 
 def parse_platform(text: str) -> Platform:
-    """Parse ``os/arch[/variant]`` or ``arch`` alone (then Linux).
+    """Parse ``os[(version)]/arch[/variant]`` or ``arch`` alone (then Linux).
 
     Raises ValueError with a reason that names no input: the caller knows where the text came from.
     """
@@ -52,7 +59,13 @@ def parse_platform(text: str) -> Platform:
         raise ValueError(f"malformed platform {text!r}")
     if len(parts) == 1:
         parts = ["linux", *parts]
-    os_name, architecture, variant = (*parts, "")[:3]
+    system, architecture, variant = (*parts, "")[:3]
+    version = ""
+    if "(" in text or ")" in text:
+        found = _SYSTEM.fullmatch(system)
+        if not found or any(mark in "".join(parts[1:]) for mark in "()"):
+            raise ValueError(f"malformed platform {text!r}")
+        system, version = found["name"], found["version"] or ""
     architecture, _, implied = _ARCHITECTURES.get(architecture, architecture).partition("/")
     variant = variant or implied
     if architecture == "arm" and not variant:
@@ -61,4 +74,4 @@ def parse_platform(text: str) -> Platform:
         variant = f"v{variant}"
     if (architecture, variant) in (("arm64", "v8"), ("arm64", "8"), ("amd64", "v1")):
         variant = ""
-    return Platform(os_name, architecture, variant)
+    return Platform(system, architecture, variant, version)

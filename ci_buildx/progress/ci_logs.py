@@ -103,8 +103,8 @@ class GitLabLog(PlainLog):
     once in a log.
     """
 
-    def __init__(self, outlet: TextOutlet, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(outlet)
+    def __init__(self, outlet: TextOutlet, *, clock: Callable[[], float] = time.time, builder: str = "") -> None:
+        super().__init__(outlet, builder=builder)
         self._clock = clock
         self._open = ""
         self._seen: set[str] = set()

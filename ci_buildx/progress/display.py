@@ -48,11 +48,18 @@ class DisplayPhase:
         log = VertexLog(vertex=self._vertex.digest, timestamp=self._display.clock(), data=data)
         self._display.update(StatusUpdate(logs=(log,)))
 
-    def add_status(self, name: str, size: int = 0) -> None:
-        """Add a line about something that has ended, with the bytes that were read."""
+    def add_status(self, name: str, size: int = 0, *, outcome: str = "") -> None:
+        """Add a line about something that has ended, with the bytes that were read; programs also get its outcome."""
         now = self._display.clock()
         status = VertexStatus(
-            id=name, vertex=self._vertex.digest, current=size, total=size, timestamp=now, started=now, completed=now
+            id=name,
+            vertex=self._vertex.digest,
+            name=outcome,
+            current=size,
+            total=size,
+            timestamp=now,
+            started=now,
+            completed=now,
         )
         self._display.update(StatusUpdate(statuses=(status,)))
 
@@ -253,48 +260,53 @@ def open_display(
     clock: Clock = time.time,
     hidden: Sequence[str] = (),
     wording: Callable[[str], str] = str,
+    builder: str = "",
 ) -> BuildDisplay:
-    """Open the display of a build on ``stream``.
+    """Open the display of a build on ``stream``; its first line names the ``builder``, if there is one.
 
     The texts in ``hidden`` are masked everywhere but in the output of build steps. ``wording`` rewords our own texts.
     Raises InputError if ``mode`` needs a terminal and ``stream`` is not one.
     """
     graph = StepGraph()
     _LOG.debug("display: %s", mode)
-    renderer = _choose_renderer(mode, stream, graph, env=env)
+    renderer = _choose_renderer(mode, stream, graph, env=env, builder=builder)
     shown = BuildDisplay(renderer, graph, clock=clock, hidden=hidden, wording=wording)
     if _LOG.is_on and (put_above := getattr(renderer, "put_above", None)):
         shown.divert_log(put_above)
     return shown
 
 
-def _choose_renderer(mode: ProgressMode, stream: TextIO, graph: StepGraph, *, env: Mapping[str, str]) -> Renderer:
+def _choose_renderer(
+    mode: ProgressMode, stream: TextIO, graph: StepGraph, *, env: Mapping[str, str], builder: str
+) -> Renderer:
     match mode:
         case ProgressMode.AUTO:
             fitting = ProgressMode.TTY if stream.isatty() and env.get("TERM") != "dumb" else ProgressMode.PLAIN
-            return _choose_renderer(fitting, stream, graph, env=env)
+            return _choose_renderer(fitting, stream, graph, env=env, builder=builder)
         case ProgressMode.TTY:
             if not stream.isatty():
                 raise InputError("the output is not a terminal", source="progress=tty", fix="use plain or auto")
             from ci_buildx.progress.terminal import TerminalDisplay
 
-            return TerminalDisplay(TextOutlet(stream), graph, env=env, size=partial(_read_size, stream))
+            return TerminalDisplay(
+                TextOutlet(stream), graph, env=env, size=partial(_read_size, stream), builder=builder
+            )
         case ProgressMode.PLAIN:
             truncate = env.get("PROGRESS_NO_TRUNC") == "0"
-            return PlainLog(TextOutlet(stream), truncate=truncate)
+            return PlainLog(TextOutlet(stream), truncate=truncate, builder=builder)
         case ProgressMode.GITHUB:
             from ci_buildx.progress.ci_logs import GitHubLog
 
-            return GitHubLog(TextOutlet(stream))
+            return GitHubLog(TextOutlet(stream), builder=builder)
         case ProgressMode.GITLAB:
             from ci_buildx.progress.ci_logs import GitLabLog
 
-            return GitLabLog(TextOutlet(stream))
+            return GitLabLog(TextOutlet(stream), builder=builder)
         case ProgressMode.RAWJSON:
             from ci_buildx.progress.rawjson import RawJsonLog
 
             return RawJsonLog(TextOutlet(stream))
-        case ProgressMode.QUIET:
+        case ProgressMode.QUIET | ProgressMode.NONE:
             from ci_buildx.progress.renderer import QuietLog
 
             return QuietLog(TextOutlet(stream))

@@ -50,9 +50,10 @@ class FrameCanvas:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameHeading:
-    """The first line: elapsed seconds, and whether the build is over."""
+    """The first line: elapsed seconds, whether the build is over, and the builder's name ("" if it is not shown)."""
 
     elapsed: float
+    builder: str = ""
     finished: bool = False
 
 
@@ -111,6 +112,9 @@ def _compose_heading(graph: StepGraph, heading: FrameHeading, width: int) -> str
     done, total = graph.completed, graph.total
     word = " FINISHED" if heading.finished and done == total and total else ""
     left = f"[+] Building {heading.elapsed:.1f}s ({done}/{total}){word}"
+    right = f"kubernetes:{heading.builder}" if heading.builder else ""
+    if right and len(left) + 1 + len(right) <= width:
+        return _align(left, right, width)
     return clip_text(left, width)
 
 

@@ -124,17 +124,23 @@ class StepTrack:
         return share >= _STATUS_SHARE or elapsed >= _STATUS_TIME
 
 
+_HEADING = '#0 building with "{builder}" instance using kubernetes driver'
+"""Scripts look for this line of docker buildx."""
 MOST_WAITING = 16 << 20
 """Maximum characters of pending output of background steps; beyond that it is written at once."""
 
 
 class PlainLog:
-    """Writes steps to ``outlet``, one at a time in the foreground; ``truncate`` shortens their names."""
+    """Writes steps to ``outlet``, one at a time in the foreground; ``truncate`` shortens their names.
+
+    ``builder`` is named on a line before all others, as BuildKit does (0.34.2, ``progressui/printer.go``).
+    """
 
     period: float | None = _PERIOD
 
-    def __init__(self, outlet: TextOutlet, *, truncate: bool = False) -> None:
+    def __init__(self, outlet: TextOutlet, *, truncate: bool = False, builder: str = "") -> None:
         self._outlet = outlet
+        self._heading = [_HEADING.format(builder=builder), ""] if builder else []
         self._truncate = truncate
         self._tracks: dict[BuildStep, StepTrack] = {}
         self._dirty: dict[BuildStep, StepTrack] = {}
@@ -306,8 +312,8 @@ class PlainLog:
 
     def _flush(self) -> None:
         if self._out:
-            self._outlet.write("".join(f"{line}\n" for line in self._out))
-            self._out = []
+            self._outlet.write("".join(f"{line}\n" for line in (*self._heading, *self._out)))
+            self._heading, self._out = [], []
 
 
 def _choose_step(candidates: list[StepTrack], current: StepTrack | None, now: float) -> StepTrack | None:

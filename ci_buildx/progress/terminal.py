@@ -34,11 +34,14 @@ Size = Callable[[], tuple[int, int]]
 
 
 class TerminalDisplay:
-    """Draws ``graph`` on ``outlet``, a terminal of ``size``."""
+    """Draws ``graph`` on ``outlet``, a terminal of ``size``; the first line names the ``builder``."""
 
     period: float | None = _PERIOD
 
-    def __init__(self, outlet: TextOutlet, graph: StepGraph, *, env: Mapping[str, str], size: Size) -> None:
+    def __init__(
+        self, outlet: TextOutlet, graph: StepGraph, *, env: Mapping[str, str], size: Size, builder: str = ""
+    ) -> None:
+        self._builder = builder
         self._outlet = outlet
         self._graph = graph
         self._env = env
@@ -81,7 +84,7 @@ class TerminalDisplay:
 
     def _make_heading(self, now: float, *, finished: bool = False) -> FrameHeading:
         elapsed = max(0.0, now - (now if self._begun_at is None else self._begun_at))
-        return FrameHeading(elapsed=elapsed, finished=finished)
+        return FrameHeading(elapsed=elapsed, builder=self._builder, finished=finished)
 
     def _read_window_size(self) -> int:
         """Return the rows of output per step, which BuildKit's own variable sets."""

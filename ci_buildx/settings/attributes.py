@@ -148,7 +148,7 @@ def _check_delete(output: TypedAttributes, source: str, cwd: Path) -> None:
     inside = Path(output.get("dest")).resolve()
     if not (inside.is_relative_to(cwd.resolve()) and inside != cwd.resolve()):
         message = f"mode=delete would delete the content of {inside}, which is outside the working directory"
-        raise InputError(message, source=source, fix=f"name a folder inside it, or add --allow {LOCAL_DELETE}")
+        raise InputError(message, source=source, fix=f"name a folder inside it, or add --allow={LOCAL_DELETE}")
 
 
 def _place_output(output: TypedAttributes, source: str, cwd: Path, env: Mapping[str, str]) -> TypedAttributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from ci_buildx.errors import InputError
@@ -39,6 +40,7 @@ from ci_buildx.settings.values import (
     DockerDaemon,
     FrontendCall,
     ImageLayout,
+    MetadataProvenance,
     ProgressMode,
     SandboxSettings,
     SecretSource,
@@ -48,6 +50,7 @@ from ci_buildx.settings.values import (
 )
 
 EPOCH = "SOURCE_DATE_EPOCH"
+METADATA_PROVENANCE = "BUILDX_METADATA_PROVENANCE"
 PICTURES = (".svg", ".html")
 """Supported file extensions of a timeline."""
 _OF_STEPS = ("network", "add-hosts", "shm-size", "ulimit", "cgroup-parent", "resources")
@@ -74,6 +77,7 @@ def make_build_settings(given: RawValues) -> BuildSettings:
     outputs = _read_outputs(given, may_delete=LOCAL_DELETE in entitlements)
     locations = (context, *(named.location for named in contexts))
     secrets = _read_secrets(given, *locations)
+    metadata_file = given.read_output_file("metadata-file")
     build = BuildSettings(
         context=context,
         dockerfile=dockerfile.path,
@@ -108,10 +112,11 @@ def make_build_settings(given: RawValues) -> BuildSettings:
         source_policy=_read_source_policy(given),
         policy_disabled=policy_disabled,
         daemon=_find_daemon(given, outputs),
-        metadata_file=given.read_output_file("metadata-file"),
+        metadata_file=metadata_file,
+        metadata_provenance=read_metadata_provenance(env, is_written=metadata_file is not None),
         iidfile=given.read_output_file("iidfile"),
         timeline=_read_timeline(given),
-        progress=given.read_choice("progress", ProgressMode),
+        progress=_read_progress(given),
     )
     _check_build(build, given)
     cleared = [Path(output.get("dest")) for output in outputs if output.get("mode") == "delete"]
@@ -235,6 +240,31 @@ def _read_call(given: RawValues) -> FrontendCall | None:
 
     text = calls.CHECK if given.switch("check") else given.read_text("call")
     return calls.parse_call(text, source=given.find_source("call"))
+
+
+def read_metadata_provenance(env: Mapping[str, str], *, is_written: bool) -> MetadataProvenance | None:
+    """Return the provenance for the metadata, as buildx 0.38.2 reads its variable (``util/confutil/metadata.go``).
+
+    If no metadata file ``is_written``, only a set variable requests one: buildkitd has to keep a record for it.
+    """
+    text = env.get(METADATA_PROVENANCE, "")
+    if text == "disabled" or read_boolean(text) is False or not (text or is_written):
+        return None
+    return MetadataProvenance.MAX if text == MetadataProvenance.MAX else MetadataProvenance.MIN
+
+
+def _read_progress(given: RawValues) -> ProgressMode:
+    """Return the progress mode; ``--quiet`` fits no other mode (buildx 0.38.2 ``commands/build.go``)."""
+    mode = given.read_choice("progress", ProgressMode)
+    if not given.switch("quiet"):
+        return mode
+    if mode not in (ProgressMode.AUTO, ProgressMode.QUIET):
+        raise InputError(
+            f"cannot be combined with {given.find_source('progress')}={mode}",
+            source=given.find_source("quiet"),
+            fix="set only one",
+        )
+    return ProgressMode.QUIET
 
 
 def _read_timeline(given: RawValues) -> Path | None:

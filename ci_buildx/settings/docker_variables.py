@@ -65,9 +65,8 @@ VARIABLES = (
     ),
     BuildxVariable(
         name="BUILDX_METADATA_PROVENANCE",
-        effect="refused; the metadata file has no provenance, as with `disabled`",
-        refused="set it to disabled; the image contains the provenance (--provenance)",
-        harmless=("disabled", "false"),
+        effect="provenance in the metadata file: `min` (the default), `max` or `disabled`; set, it is also in the "
+        "metadata of CI systems",
     ),
     BuildxVariable(
         name="BUILDX_DEFAULT_POLICY",
@@ -78,7 +77,7 @@ VARIABLES = (
     BuildxVariable(name="BUILDX_CPU_PROFILE", effect="refused; no profile is written", refused="omit it"),
     BuildxVariable(name="BUILDX_MEM_PROFILE", effect="refused; no profile is written", refused="omit it"),
     BuildxVariable(name="BUILDKIT_COLORS", effect="none: the colours are fixed"),
-    BuildxVariable(name="BUILDX_CONFIG", effect="none: builders are stored in the cluster"),
+    BuildxVariable(name="BUILDX_CONFIG", effect="folder in which each build's context and Dockerfile are recorded"),
     BuildxVariable(
         name="BUILDKIT_HOST", effect="none: builders are in the cluster, as with buildx's kubernetes driver"
     ),

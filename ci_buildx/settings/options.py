@@ -482,8 +482,18 @@ OPTIONS: tuple[Option, ...] = (
         choices=tuple(ProgressMode),
         default=ProgressMode.AUTO,
         group=OptionGroup.DISPLAY,
-        help="progress display on stderr; auto is tty on a terminal and plain in a log",
+        help="progress display on stderr; auto is tty on a terminal and plain in a log, quiet prints the image ID, "
+        "none prints nothing",
         as_input="progress display in the log; auto is github or gitlab on those systems, else plain",
+    ),
+    Option(
+        name="quiet",
+        flags=("-q", "--quiet"),
+        kind=OptionKind.SWITCH,
+        default="false",
+        group=OptionGroup.DISPLAY,
+        surfaces=COMMAND_LINE,
+        help="same as --progress quiet: no progress, and the image ID on stdout",
     ),
     Option(
         name="print",

@@ -99,7 +99,8 @@ def parse_build_args(texts: Iterable[str], *, source: str, env: Mapping[str, str
         if value is not None:
             pairs[key] = value
     if not pairs.get(_SYNTAX, "x").strip():
-        raise InputError(f"{_SYNTAX} is empty", source=source, fix="name a frontend image or omit it")
+        message = f"empty {_SYNTAX} build-arg is invalid, use --build-arg {_SYNTAX} without '=' for optional behavior"
+        raise InputError(message, source=source, fix="or name a frontend image")
     if env.get(_EPOCH):
         pairs.setdefault(_EPOCH, env[_EPOCH])
     return (*pairs.items(), *make_proxy_arguments(env, pairs).items())
@@ -148,5 +149,8 @@ def _normalise_target(text: str, source: str) -> str:
 def _split_pair(text: str, source: str) -> tuple[str, str | None]:
     key, equals, value = text.partition("=")
     if not key.strip():
-        raise InputError(f"{text!r} has no key", source=source, fix="write key=value")
+        message = f'invalid key-value pair "{text}": empty key'
+        if source.startswith("--"):  # Scripts look for the whole line of docker buildx, which has nothing else.
+            raise InputError(message, known=True)
+        raise InputError(message, source=source, fix="write key=value")
     return key.strip(), value if equals else None

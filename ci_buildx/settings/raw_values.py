@@ -18,7 +18,6 @@ from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.names import suggest_name
 from ci_buildx.settings.option import Option, OptionKind, Reading
 from ci_buildx.settings.syntax import join_fields, read_mode, require_boolean, split_lines, split_records
-from ci_buildx.settings.values import ProgressMode
 
 Value = list[str] | str | bool
 LONGEST_VALUE = 1 << 17
@@ -126,7 +125,9 @@ class RawValues:
         """Return a member of an enumeration; the table's default if it is not set."""
         text = self.read_text(name) or self.known[name].default
         if text not in list(kind):
-            raise InputError(f"unknown value {text!r}", source=self.find_source(name), fix=_suggest_choice(text, kind))
+            raise InputError(
+                f"unknown value {text!r}", source=self.find_source(name), fix=suggest_name(text, list(kind))
+            )
         return kind(text)
 
     def read_output_file(self, name: str) -> Path | None:
@@ -159,15 +160,6 @@ def _join(record: list[str], reading: Reading) -> str:
     """
     is_csv = reading is Reading.FIELDS or (reading is Reading.VERBATIM and record[0].startswith("id="))
     return ",".join(join_fields([field]) if is_csv and "," in field else field for field in record)
-
-
-def _suggest_choice(text: str, kind: type[StrEnum]) -> str:
-    """Suggest the most similar choice or all; ``none`` is buildx's other name for ``quiet``."""
-    return (
-        f"did you mean {ProgressMode.QUIET.value!r}?"
-        if kind is ProgressMode and text == "none"
-        else suggest_name(text, list(kind))
-    )
 
 
 _FREE = frozenset(

@@ -122,6 +122,8 @@ def parse_entitlements(texts: Iterable[str], *, source: str) -> tuple[str, ...]:
     """
     for text in texts:
         name = text.partition("=")[0]
+        if name == LOCAL_DELETE and text != name:
+            raise InputError(f"{LOCAL_DELETE} does not accept a value", source=source, fix=f"write {LOCAL_DELETE}")
         if name not in ENTITLEMENTS or (text != name and name != "device"):
             raise InputError(f"unknown entitlement {text!r}", source=source, fix=suggest_name(text, ENTITLEMENTS))
     return tuple(dict.fromkeys(texts))
@@ -170,7 +172,7 @@ def check_cleared_folders(build: BuildSettings, cleared: Iterable[Path], *, may_
             for path in sources:
                 if path.is_relative_to(inside):
                     message = f"mode=delete in {inside} would delete {path}, which is an input of the build"
-                    raise InputError(message, source=source, fix=f"name another folder, or add --allow {LOCAL_DELETE}")
+                    raise InputError(message, source=source, fix=f"name another folder, or add --allow={LOCAL_DELETE}")
 
 
 def _list_written(build: BuildSettings) -> Iterator[Path]:

@@ -81,7 +81,7 @@ def _read_source(name: str, paths: list[str], source: str, env: Mapping[str, str
         socket = env.get(VARIABLE, "")
         if not socket:
             raise InputError(f"{name!r}: SSH agent not found: {VARIABLE} is not set", source=source, fix=_START)
-        return SshSource(id=name, socket=_check_socket(name, cwd / socket, f"{source}: {VARIABLE}"))
+        return _read_agent(name, cwd / socket, f"{source}: {VARIABLE}")
     found = [refuse_escape(cwd / path, source=source, env=env) for path in paths]
     sockets = [path for path in found if _is_socket(name, path, source)]
     if sockets and len(found) > 1:
@@ -93,10 +93,15 @@ def _read_source(name: str, paths: list[str], source: str, env: Mapping[str, str
     return SshSource(id=name, keys=tuple(_read_key(name, path, source) for path in found))
 
 
-def _check_socket(name: str, path: Path, source: str) -> Path:
-    if not _is_socket(name, path, source):
-        raise InputError(f"{name!r}: {str(path)!r} is not a socket", source=source, fix=_START)
-    return path
+def _read_agent(name: str, path: Path, source: str) -> SshSource:
+    """Return the agent that the variable names; as in docker buildx, it may also name a private key."""
+    if _is_socket(name, path, source):
+        return SshSource(id=name, socket=path)
+    try:
+        return SshSource(id=name, keys=(_read_key(name, path, source),))
+    except InputError as error:
+        message = f"{name!r}: {str(path)!r} is neither a socket nor a usable private key"
+        raise InputError(message, source=source, fix=_START) from error
 
 
 def _is_socket(name: str, path: Path, source: str) -> bool:

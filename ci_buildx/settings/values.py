@@ -17,7 +17,8 @@ from ci_buildx.settings.option import OptionSurface
 class ProgressMode(StrEnum):
     """Progress display; ``auto`` is ``tty`` on a terminal and ``plain`` elsewhere.
 
-    ``github`` and ``gitlab`` are ``plain`` with sections that these systems fold: each step, each phase.
+    ``github`` and ``gitlab`` are ``plain`` with sections that these systems fold: each step, each phase. ``quiet`` and
+    ``none`` show no progress; ``quiet`` prints the image ID.
     """
 
     AUTO = "auto"
@@ -27,6 +28,14 @@ class ProgressMode(StrEnum):
     GITLAB = "gitlab"
     RAWJSON = "rawjson"
     QUIET = "quiet"
+    NONE = "none"
+
+
+class MetadataProvenance(StrEnum):
+    """Extent of the provenance in the metadata: without the build's steps and times, or with them."""
+
+    MIN = "min"
+    MAX = "max"
 
 
 class TransportChoice(StrEnum):
@@ -203,6 +212,7 @@ class BuildSettings:
     ``entitlements`` are extra privileges that steps may request (``network.host``). With a ``call`` nothing is built.
     ``daemon`` receives outputs of type docker without ``dest``. Without ``oci_artifact``, attestations are plain image
     manifests unless an output overrides that. ``policy_disabled`` ignores a policy in Rego in a remote context.
+    ``metadata_provenance`` is the provenance that the metadata contains.
     """
 
     context: Path | str
@@ -240,6 +250,7 @@ class BuildSettings:
     policy_disabled: bool = False
     daemon: DockerDaemon | None = None
     metadata_file: Path | None = None
+    metadata_provenance: MetadataProvenance | None = None
     iidfile: Path | None = None
     timeline: Path | None = None
     progress: ProgressMode = ProgressMode.AUTO

@@ -12,7 +12,7 @@ from ci_buildx.settings.option import OptionSurface
 _FLAGS = {flag: option for option in options.OPTIONS for flag in option.flags if flag.startswith("--")}
 _FLAG = compile_lazily(
     r"(?P<command>\bkube-builder [a-z][^;,)]*)"
-    r"|(?<![\w-])(?P<flag>--[a-z][a-z-]*)(?: (?P<value>'[^']*'|[^\s;,]*=[^\s;,]*|[A-Z]+\b|[^\s;,]+(?=$|;)))?"
+    r"|(?<![\w-])(?P<flag>--[a-z][a-z-]*)(?:[ =](?P<value>'[^']*'|[^\s;,]*=[^\s;,]*|[A-Z]+\b|[^\s;,]+(?=$|;)))?"
 )
 """A command of kube-builder, whose flags stay, or a flag with the value that follows it: quoted, with ``=``, in capital
 letters, or the last word of a sentence.

@@ -108,5 +108,5 @@ def test_a_folder_holds_what_was_built_and_nothing_else(
     ]
     assert (outside / "file").exists()
     refused = product.build("-o", "type=local,mode=delete,dest=.", str(context))
-    assert (refused.code, "--allow buildx.local.delete" in refused.stderr) == (2, True)
+    assert (refused.code, "--allow=buildx.local.delete" in refused.stderr) == (2, True)
     assert builders.left() == []

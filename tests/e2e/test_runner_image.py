@@ -29,7 +29,7 @@ FROM made AS inside
 WORKDIR /checkout
 COPY traps .
 ENV PYTHONPATH=/checkout
-RUN kube-builder version > /version && kube-builder build --help > /help && command -v kube-builder > /where
+RUN kube-builder --version > /version && kube-builder build --help > /help && command -v kube-builder > /where
 RUN ! kube-builder gitlab 2> /error
 RUN find /checkout > /files
 RUN git --version > /git && uname -m > /machine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from ci_buildx.builder.builder import CA_FILE, PORT
 from ci_buildx.builder.manifests.buildkitd import CERTIFICATE_FILE, KEY_FILE
 from ci_buildx.buildkit.gateway import REQUEST, FrontendRequest
 from ci_buildx.buildkit.grpc import load_grpc
+from ci_buildx.buildkit.history import HISTORY_EVENT, BuildRecord, HistoryEvent, RecordBlob, RecordResult
 from ci_buildx.buildkit.messages import (
     PRUNE_REQUEST,
     SOLVE_REQUEST,
@@ -24,11 +26,16 @@ from ci_buildx.buildkit.messages import (
     UsageRecord,
 )
 from ci_buildx.model.status import Vertex
+from ci_buildx.session.content import READ_RESPONSE
 from ci_buildx.wire.protobuf import MessageSchema, encode_length_delimited
 
 VERSION = "v0.34.2"
 _HESITATION = 0.2
 DIGEST = f"sha256:{'a' * 64}"
+
+
+def _compute_digest(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def _make_request(**fields: Any) -> SolveRequest:
@@ -54,13 +61,15 @@ class Script:
     """What the buildkitds of all pods answer, and what they were asked.
 
     ``answer`` returns the exporters' response to a Solve, or raises SolveFault. ``call`` is the frontend's answer to a
-    call. ``warnings`` are reported for the only step. ``records`` are in each pod's cache.
+    call. ``warnings`` are reported for the only step. ``records`` are in each pod's cache. ``provenance`` is the
+    predicate in the record of each build, without which there is none.
     """
 
     answer: Callable[[SolveRequest], Mapping[str, str]] = lambda _: {"containerimage.digest": DIGEST}
     call: Callable[[FrontendRequest], Mapping[str, str]] = lambda _: {}
     warnings: tuple[str, ...] = ()
     records: tuple[UsageRecord, ...] = ()
+    provenance: bytes = b""
     solved: list[SolveRequest] = field(default_factory=list)
     called: list[FrontendRequest] = field(default_factory=list)
     pruned: list[PruneRequest] = field(default_factory=list)
@@ -94,7 +103,9 @@ class ScriptedBuildkitd:
             "Session": grpc.stream_stream_rpc_method_handler(self._serve),
             "DiskUsage": grpc.unary_unary_rpc_method_handler(self._read_usage),
             "Prune": grpc.unary_stream_rpc_method_handler(self._prune),
+            "ListenBuildHistory": grpc.unary_stream_rpc_method_handler(self._list_history),
         }
+        content = {"Read": grpc.unary_stream_rpc_method_handler(self._read_blob)}
         bridge = {
             "Solve": grpc.unary_unary_rpc_method_handler(self._ask_frontend),
             "Return": grpc.unary_unary_rpc_method_handler(self._end_call),
@@ -104,12 +115,28 @@ class ScriptedBuildkitd:
         self._server.add_generic_rpc_handlers(
             [grpc.method_handlers_generic_handler(f"moby.buildkit.v1.{name}", one) for name, one in services.items()]
         )
-        content = {name: base64.b64decode(text) for name, text in files.items()}
+        self._server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("containerd.services.content.v1.Content", content)]
+        )
+        keys = {name: base64.b64decode(text) for name, text in files.items()}
         credentials = grpc.ssl_server_credentials(
-            [(content[KEY_FILE], content[CERTIFICATE_FILE])], content[CA_FILE], require_client_auth=True
+            [(keys[KEY_FILE], keys[CERTIFICATE_FILE])], keys[CA_FILE], require_client_auth=True
         )
         self._server.add_secure_port(f"{ip}:{PORT}", credentials)
         self._server.start()
+
+    def _list_history(self, message: bytes, _: Any) -> Iterator[bytes]:
+        if self._script.provenance:
+            attestation = RecordBlob(
+                media_type="application/vnd.in-toto+json",
+                digest=_compute_digest(self._script.provenance),
+                annotations={"in-toto.io/predicate-type": "https://slsa.dev/provenance/v1"},
+            )
+            record = BuildRecord(ref="r", result=RecordResult(attestations=(attestation,)))
+            yield HISTORY_EVENT.encode(HistoryEvent(type=1, record=record))
+
+    def _read_blob(self, message: bytes, _: Any) -> Iterator[bytes]:
+        yield READ_RESPONSE.encode(SimpleNamespace(offset=0, data=self._script.provenance))
 
     def stop(self) -> None:
         """End all calls and free the port."""

@@ -137,11 +137,13 @@ def make_secret_reference(secret: Mapping[str, Any]) -> dict[str, str]:
 
 def read_files(kube: KubeClient, builder: Builder) -> dict[str, str]:
     """Return the files of the builder's ConfigMap, {} if it has none."""
-    location = builder.location
+    return read_node_files(kube, builder.location, builder.plan.nodes[0].name)
+
+
+def read_node_files(kube: KubeClient, location: BuilderLocation, node: str) -> dict[str, str]:
+    """Return the files of a node's ConfigMap, {} if it has none. Raises KubeError."""
     try:
-        found = kube.get(
-            f"{location.make_core_path('configmaps')}/{location.make_config_name(builder.plan.nodes[0].name)}"
-        )
+        found = kube.get(f"{location.make_core_path('configmaps')}/{location.make_config_name(node)}")
     except NotFound:
         return {}
     return {str(name): str(text) for name, text in (found.get("data") or {}).items()}

@@ -58,7 +58,7 @@ def test_a_node_of_unknown_platforms_is_asked_once(build: WholeBuild) -> None:
 
 def test_a_platform_that_its_only_node_does_not_run(build: WholeBuild) -> None:
     create_builder(build.cluster, bootstrap=True)
-    build.options["platforms"] = (RISCV,)
+    build.options["platforms"], build.text = (RISCV,), "FROM scratch\nRUN make\n"
     with pytest.raises(BuildkitError, match="pod kube0-0 does not run linux/riscv64, only linux/amd64; add a node"):
         build.run(builder_name="kube")
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from ci_buildx.build.connect import may_run_steps
+from ci_buildx.build.local_state import describe_sources
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import labels
 from ci_buildx.buildkit.messages import SolveRequest
@@ -25,14 +27,16 @@ from ci_buildx.errors import (
     SolveError,
     TransportError,
 )
+from ci_buildx.model.plaintext import redact_url
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import OptionSurface
-from ci_buildx.settings.values import FrontendCall, TransportChoice, TypedAttributes
+from ci_buildx.settings.values import BuildSettings, FrontendCall, MetadataProvenance, TransportChoice, TypedAttributes
 from tests.unit.build.whole_build import NAME, NODES, WholeBuild
 from tests.unit.memory_cluster import Manifest
 from tests.unit.scripted_buildkitd import DIGEST, SolveFault
 
 CREATED = ["POST namespaces", "POST jobs", "POST secrets"]
+HEADING = f'#0 building with "{NAME}" instance using kubernetes driver'
 REMOVED = ["DELETE jobs", "DELETE pods", "DELETE NAME"]
 
 
@@ -71,9 +75,72 @@ def test_a_job_has_a_builder_of_its_own_which_is_gone_afterwards(build: WholeBui
     (request,) = build.cluster.script.solved
     assert request.frontend == "dockerfile.v0"
     assert request.internal
+    assert build.output.startswith(f"{HEADING}\n\n#1 ")
+    assert result.metadata["buildx.build.ref"] == f"{NAME}/amd64/{request.ref}"
     assert "pod buildkit-amd64-0 on node worker-amd64 answered over direct" in build.output
     assert "#3 [1/1] FROM base" in build.output
     assert "WARNING: no output is set: the result is discarded with this build's builder; add --push" in build.output
+
+
+def test_the_sources_of_a_build_are_recorded_for_docker_buildx(build: WholeBuild, tmp_path: Path) -> None:
+    build.env["BUILDX_CONFIG"] = str(tmp_path / "config")
+    reference = build.run().metadata["buildx.build.ref"]
+    assert json.loads((tmp_path / "config" / "refs" / reference).read_text()) == {
+        "Target": "default",
+        "LocalPath": str(build.folder),
+        "DockerfilePath": str(build.folder / "Dockerfile"),
+    }
+
+
+def test_no_login_is_recorded() -> None:
+    url = "https://me:hush-hush@h/r.git#main"
+    build = BuildSettings(context=url, dockerfile=None, dockerfile_name="app.Dockerfile")
+    assert describe_sources(build, "app") == {
+        "Target": "app",
+        "LocalPath": redact_url(url),
+        "DockerfilePath": "app.Dockerfile",
+    }
+    assert "hush" not in describe_sources(build, "app")["LocalPath"]
+
+
+def test_a_folder_that_cannot_be_written_fails_no_build(build: WholeBuild, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("a file")
+    build.env["BUILDX_CONFIG"] = str(tmp_path / "config")
+    assert build.run().digest == DIGEST
+    assert "WARNING: the build's sources are not recorded in BUILDX_CONFIG: " in build.output
+
+
+def test_provenance_of_the_metadata_is_that_of_the_history(build: WholeBuild) -> None:
+    build.options["metadata_provenance"] = MetadataProvenance.MIN
+    body = json.dumps({"buildDefinition": {"internalParameters": {"builderPlatform": "linux/amd64"}}}).encode()
+    build.cluster.script.provenance = body
+    result = build.run()
+    assert not build.cluster.script.solved[0].internal
+    assert result.metadata["buildx.build.provenance"]["invocation"]["environment"] == {"platform": "linux/amd64"}
+
+
+def test_a_build_without_a_record_is_only_warned_about(build: WholeBuild) -> None:
+    build.options["metadata_provenance"] = MetadataProvenance.MAX
+    result = build.run()
+    assert result.digest == DIGEST
+    assert "buildx.build.provenance" not in result.metadata
+    assert "WARNING: the metadata file has no provenance: buildkitd has no record of this build" in build.output
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("FROM scratch\nCOPY a /run\n", False),
+        ("FROM a\n  run make\n", True),
+        ("FROM a\nONBUILD RUN make\nRUNNER x\n", False),
+    ],
+)
+def test_only_a_dockerfile_with_steps_needs_an_emulator(text: str, runs: bool, tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text(text)
+    assert may_run_steps(BuildSettings(context=tmp_path, dockerfile=file)) is runs
+    assert may_run_steps(BuildSettings(context="https://h/r.git", dockerfile=None))
+    assert may_run_steps(BuildSettings(context=tmp_path, dockerfile=tmp_path / "missing"))
 
 
 def test_in_an_existing_namespace_only_the_builders_objects_are_removed(build: WholeBuild) -> None:
@@ -188,7 +255,7 @@ def test_a_secret_that_is_empty_is_reported(build: WholeBuild) -> None:
 
 
 def test_a_job_of_a_ci_system_reads_of_its_inputs(build: WholeBuild) -> None:
-    build.cluster.platforms = ("linux/s390x",)
+    build.cluster.platforms, build.text = ("linux/s390x",), "FROM scratch\nRUN make\n"
     with pytest.raises(BuildkitError):
         build.run(surface=OptionSurface.GITHUB)
     assert "; add input push or input outputs" in build.output
@@ -213,12 +280,12 @@ def test_the_first_line_comes_before_the_first_request(build: WholeBuild) -> Non
     build.shown = shown = Watched(build)
     build.run(keep=True)
     assert shown.requests[0] == 0
-    assert shown.getvalue().startswith(f"#1 [internal] creating builder {NAME}\n")
+    assert shown.getvalue().startswith(f"{HEADING}\n\n#1 [internal] creating builder {NAME}\n")
     build.cluster.asked.clear()
     build.shown = shown = Watched(build)
     build.run(builder_name=NAME)
     assert shown.requests[0] == 0
-    assert shown.getvalue().startswith("#1 [internal] booting builder\n")
+    assert shown.getvalue().startswith(f"{HEADING}\n\n#1 [internal] booting builder\n")
 
 
 def test_a_token_that_is_withheld_is_reported(build: WholeBuild) -> None:
@@ -269,6 +336,8 @@ def test_a_transport_that_does_not_work(build: WholeBuild) -> None:
 
 def test_a_pod_that_does_not_run_its_platform(build: WholeBuild) -> None:
     build.cluster.platforms = ("linux/s390x",)
+    assert build.run().digest == DIGEST, "images without steps are only assembled"
+    build.text = "FROM scratch\nRUN make\n"
     with pytest.raises(BuildkitError, match=r"does not run linux/amd64, only linux/s390x; add driver-opt qemu"):
         build.run()
 

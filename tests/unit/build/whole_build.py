@@ -24,10 +24,11 @@ NODES = (platform.parse_platform("linux/amd64"), platform.parse_platform("linux/
 
 @dataclass
 class WholeBuild:
-    """A build of one Dockerfile, with ``options`` as in BuildSettings; what it reports is collected."""
+    """A build of the Dockerfile ``text``, with ``options`` as in BuildSettings; what it reports is collected."""
 
     cluster: MemoryCluster
     folder: Path
+    text: str = "FROM scratch\n"
     options: dict[str, Any] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
@@ -43,7 +44,7 @@ class WholeBuild:
     def run(self, *, deliver: Callable[[BuildResult], None] = lambda _: None, **chosen: Any) -> BuildResult:
         """Run the build; ``chosen`` are fields of Settings."""
         dockerfile = self.folder / "Dockerfile"
-        dockerfile.write_text("FROM scratch\n")
+        dockerfile.write_text(self.text)
         basic: dict[str, Any] = {"context": self.folder, "dockerfile": dockerfile, "progress": ProgressMode.PLAIN}
         settings = Settings(build=BuildSettings(**basic | self.options), cluster=self.cluster.settings, **chosen)
         identity: JobIdentity | None = None if settings.builder_name else IDENTITY

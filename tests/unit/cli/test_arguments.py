@@ -39,7 +39,7 @@ def test_only_what_is_refused_or_ends_the_options_is_left_to_the_parser(argv: li
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["-h", "."], ["--hlep", "."], ["--tag"], [".", "."], ["--", "."], ["-q", "."]]
+    "argv", [["--help"], ["-h", "."], ["--hlep", "."], ["--tag"], [".", "."], ["--", "."], ["-c", "."]]
 )
 def test_left_to_the_parser(argv: list[str]) -> None:
     assert arguments.read(argv, OPTIONS) is None

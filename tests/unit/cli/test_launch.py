@@ -60,19 +60,19 @@ def test_the_installed_command_imports_nothing_of_the_checkout(pythonpath: str, 
             shutil.rmtree(folder / name, ignore_errors=True)
     env = {"PYTHONPATH": pythonpath.format(checkout=checkout)} if pythonpath else {}
     named = {"GITHUB_WORKSPACE": str(checkout)}
-    assert start([str(script), "version"], checkout, **env, **named) == f"{__version__}\n"
+    assert start([str(script), "--version"], checkout, **env, **named) == f"{__version__}\n"
     assert "--push" in start([str(script), "build", "--help"], checkout, **env, **named)
     assert read_sprung(checkout) == []
 
 
 def test_the_module_imports_nothing_of_the_working_directory(checkout: Path) -> None:
-    assert start([sys.executable, "-m", "ci_buildx", "version"], checkout) == f"{__version__}\n"
+    assert start([sys.executable, "-m", "ci_buildx", "--version"], checkout) == f"{__version__}\n"
     assert "--push" in start([sys.executable, "-m", "ci_buildx", "build", "--help"], checkout)
     assert read_sprung(checkout) == []
 
 
 def test_an_isolated_interpreter_runs_not_even_a_sitecustomize(checkout: Path) -> None:
-    command = [sys.executable, "-I", "-m", "ci_buildx", "version"]
+    command = [sys.executable, "-I", "-m", "ci_buildx", "--version"]
     assert start(command, checkout, PYTHONPATH=str(checkout / "src")) == f"{__version__}\n"
     assert read_sprung(checkout) == []
 
@@ -88,7 +88,7 @@ def test_the_runner_images_command_imports_nothing_of_the_checkout(checkout: Pat
     script.chmod(0o755)
     assert script.read_text().startswith(f"#!{sys.executable} -IS\n")
     for pythonpath in ("", "src", str(checkout / "src")):
-        assert start([str(script), "version"], checkout, PYTHONPATH=pythonpath) == f"{__version__}\n"
+        assert start([str(script), "--version"], checkout, PYTHONPATH=pythonpath) == f"{__version__}\n"
         assert "--push" in start([str(script), "build", "--help"], checkout, PYTHONPATH=pythonpath)
     assert read_sprung(checkout) == []
 
@@ -152,7 +152,7 @@ def test_what_a_shell_has_ignored_for_a_job_in_the_background_does_not_end_the_s
     strike = "launch.clean_path = lambda *_: signal.raise_signal(signal.SIGINT)"
     ignored = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
     code = f"import signal; from ci_buildx import launch; {ignored}; {strike}; launch.run()"
-    assert start([sys.executable, "-c", code, "version"], ROOT) == f"{__version__}\n"
+    assert start([sys.executable, "-c", code, "--version"], ROOT) == f"{__version__}\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from base64 import b64decode
 
 import pytest
 
-from ci_buildx.builder.builder import BuilderLocation, Lifetime, Workload
-from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
-from ci_buildx.builder.plan import NodePlan
-from ci_buildx.builder.pods import PodView
-from ci_buildx.buildkit.messages import GcPolicy, UsageRecord, Worker
+from ci_buildx.buildkit.messages import UsageRecord
 from ci_buildx.cli import du, formatting, inspect, ls
 from ci_buildx.errors import InputError
-from ci_buildx.manage.survey import BuilderView, CacheUsage, ReplicaStatus, ReplicaView
+from ci_buildx.manage.survey import CacheUsage, ReplicaStatus
 from ci_buildx.manage.target import CurrentBuilder
-from ci_buildx.model import platform
-
-AMD64 = ("linux/amd64", "linux/amd64/v2", "linux/amd64/v3", "linux/386")
-ARM64 = ("linux/arm64", "linux/arm/v7", "linux/arm/v6")
-
-
-def platforms(*names: str) -> Any:
-    return tuple(platform.parse_platform(name) for name in names)
-
-
-def seat(
-    pod: str, *, named: tuple[str, ...] = (), runs: tuple[str, ...] = (), status: ReplicaStatus = ReplicaStatus.RUNNING
-) -> ReplicaView:
-    node = StoredNode(
-        kind=Workload.DEPLOYMENT,
-        plan=NodePlan(name="kube0", architecture=None, platforms=platforms(*named)),
-        driver_opts={"namespace": "buildkit"},
-    )
-    worker = Worker("w", platforms(*runs), {"a": "b"}, "v0.34.2", (GcPolicy(keep_duration=48 * 3600 * 10**9),))
-    view = PodView(name=pod, namespace="buildkit", node="kube0", host="node-1")
-    return ReplicaView(node=node, pod=view, status=status, workers=(worker,) if runs else ())
-
-
-def surveyed(*seats: ReplicaView) -> BuilderView:
-    location = BuilderLocation(name="kube", namespace="buildkit", exclusive=False, lifetime=Lifetime.BUILDER)
-    return BuilderView(record=StoredBuilder(location=location, nodes=(seats[0].node,)), seats=seats)
+from ci_buildx.model.record import replace
+from tests.unit.cli.replicas import AMD64, ARM64, platforms, seat, surveyed
 
 
 def test_each_replica_is_a_line_and_the_current_builder_has_a_star() -> None:
@@ -143,6 +115,15 @@ def test_sizes_are_read_as_docker_reads_them(text: str, count: int) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert formatting.format_duration(seconds) == text
+
+
+def test_inspect_shows_the_files_of_a_node() -> None:
+    toml = '# x\n[log]\nformat = "text"\n'
+    found = replace(surveyed(seat("kube0-a", runs=AMD64)), files={"kube0": {"buildkitd.toml": toml}})
+    text = formatting.align_columns(inspect.format_rows(found, ends=0.0, now=0.0))
+    assert text.endswith("File#buildkitd.toml:\n > [log]\n > format = 'text'\n > \n")
+    (node,) = ls.describe_builder(found, None)["Nodes"]
+    assert b64decode(node["Files"]["buildkitd.toml"]).decode() == toml
 
 
 def test_columns_end_where_a_row_has_none() -> None:

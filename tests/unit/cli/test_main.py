@@ -94,7 +94,18 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
                 "write the policy as JSON and name its file in EXPERIMENTAL_BUILDKIT_SOURCE_POLICY"
             ),
         ),
-        (["build", "-q", "."], "option -q of docker buildx is not supported; use --progress quiet"),
+        (["build", "-q", "--progress=plain", "."], "--quiet: cannot be combined with --progress=plain; set only one"),
+        (
+            ["rm", "default"],
+            (
+                "NAME: context builder cannot be removed: 'default' means no builder; "
+                "name a builder; kube-builder ls lists all"
+            ),
+        ),
+        (
+            ["ls", "--format", "wide"],
+            "--format: unknown value 'wide'; known: table, json, or a Go template such as '{{.Name}}'",
+        ),
         (["build", ".", "-t"], "--tag: requires a value"),
         (["build", ".", "x"], "unexpected argument 'x'; see kube-builder build --help"),
         (
@@ -149,7 +160,6 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
         (["use", "--global", "--default", "x"], "--global: contradicts --default; set only one"),
         (["scale", "x"], "--replicas: is required; set the number of pods per node"),
         (["scale", "--replicas", "-1", "x"], "--replicas: '-1' is not a whole number"),
-        (["ls", "--format", "yaml"], "--format: unknown value 'yaml'; known: table, json"),
         (["ls", "--timeout", "soon"], "--timeout: 'soon' is not a duration; write it like 90s, 2m or 1h30m"),
         (["du", "--verbose", "--format", "json", "x"], "--verbose: cannot be combined with --format; set only one"),
         (["du", "--filter", "typ=regular", "x"], "--filter: unknown filter 'typ'; did you mean 'type'?"),
@@ -208,8 +218,8 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
             "--cache-to: cache type=s3 requires bucket; add bucket=…",
         ),
         (["version", "x"], "unexpected argument 'x'; see kube-builder version --help"),
-        (["version", "--format", "yaml"], "--format: unknown value 'yaml'; known: text, json"),
-        (["--version", "--format="], "--format: unknown value ''; known: text, json"),
+        (["version", "--format", "yaml"], "--format: unknown value 'yaml'; known: buildx, text, json"),
+        (["--version", "--format="], "--format: unknown value ''; known: buildx, text, json"),
     ],
 )
 def test_refuses_in_one_line(cwd: Path, argv: list[str], message: str) -> None:
@@ -294,9 +304,26 @@ def test_no_verb_is_the_first_word_of_another() -> None:
     assert [verb for verb in VERBS if any(other.startswith(f"{verb} ") for other in VERBS)] == []
 
 
+def test_a_variable_may_choose_the_display_that_auto_leaves_open(cwd: Path) -> None:
+    env = {"BUILDKIT_PROGRESS": "quiet"}
+    assert parse(cwd, "--progress", "auto", ".", env=env).build.progress is ProgressMode.QUIET
+    assert parse(cwd, "--progress", "plain", ".", env=env).build.progress is ProgressMode.PLAIN
+    assert parse(cwd, "-q", ".").build.progress is ProgressMode.QUIET
+
+
+@pytest.mark.parametrize("option", ["--label", "--build-arg"])
+def test_an_error_that_scripts_know_is_that_of_docker_buildx(cwd: Path, option: str) -> None:
+    assert run(cwd, "build", option, "=x", ".") == (2, "", 'ERROR: invalid key-value pair "=x": empty key\n')
+    env = {"KUBE_BUILDER_LABELS": "=x"}
+    around = world(cwd, env)
+    assert main(["build", "."], around) == 2
+    assert isinstance(around.stderr, io.StringIO)
+    assert around.stderr.getvalue().startswith("kube-builder: error: KUBE_BUILDER_LABELS: invalid key-value pair")
+
+
 def test_version(cwd: Path) -> None:
-    assert run(cwd, "version") == run(cwd, "--version") == (0, f"{__version__}\n", "")
-    assert run(cwd, "version", "--format", "text") == (0, f"{__version__}\n", "")
+    assert run(cwd, "version") == (0, f"kube-builder v{__version__}\n", "")
+    assert run(cwd, "--version") == run(cwd, "version", "--format", "text") == (0, f"{__version__}\n", "")
 
 
 @pytest.mark.parametrize(
@@ -328,6 +355,7 @@ RESULT = BuildResult(
     [
         (ProgressMode.QUIET, "sha256:2\n", ""),
         (ProgressMode.RAWJSON, "", ""),
+        (ProgressMode.NONE, "", ""),
         (
             ProgressMode.PLAIN,
             "",

@@ -42,6 +42,16 @@ def test_a_finished_build() -> None:
     assert lines[-1].tone is LineTone.WARNING
 
 
+@pytest.mark.parametrize(
+    ("width", "heading"),
+    [(40, "[+] Building 1.8s (2/4)  kubernetes:kube"), (39, "[+] Building 1.8s (2/4) kubernetes:kube"), (38, "")],
+)
+def test_the_builder_is_at_the_right_if_there_is_room(width: int, heading: str) -> None:
+    canvas = FrameCanvas(width=width, height=24)
+    lines = compose_frame(played(BUILD[:8]), canvas, FrameHeading(elapsed=1.8, builder="kube"), now=T0 + 1.8)
+    assert lines[0].text == (heading or "[+] Building 1.8s (2/4)")
+
+
 def test_tones() -> None:
     graph = StepGraph()
     stopped = failed("d", COPY, 0.0, 1.0, "rpc error: context canceled")

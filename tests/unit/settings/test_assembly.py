@@ -169,7 +169,12 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ({"outputs": ["type=registry"]}, "--output: missing image name to push to; add a tag: registry/name:tag"),
         ({"push": "maybe"}, "--push: 'maybe' is neither true nor false; write true or false"),
         ({"progress": "plian"}, "--progress: unknown value 'plian'; did you mean 'plain'?"),
-        ({"progress": "none"}, "--progress: unknown value 'none'; did you mean 'quiet'?"),
+        ({"progress": "plain", "quiet": True}, "--quiet: cannot be combined with --progress=plain; set only one"),
+        ({"progress": "none", "quiet": True}, "--quiet: cannot be combined with --progress=none; set only one"),
+        (
+            {"allow": ["buildx.local.delete=x"]},
+            "--allow: buildx.local.delete does not accept a value; write buildx.local.delete",
+        ),
         ({"transport": "ssh"}, "--transport: unknown value 'ssh'; known: auto, direct, port-forward, exec"),
         ({"outputs": ["type=lokal,dest=x"]}, "--output: unknown output type 'lokal'; did you mean 'local'?"),
         ({"outputs": ["dest=x"]}, "--output: 'dest=x' has no type field; write type=…,key=value"),

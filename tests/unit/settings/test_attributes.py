@@ -159,7 +159,7 @@ def test_only_folders_inside_are_cleared(tmp_path: Path) -> None:
     assert parse("new/folder") == str(inside / "new/folder")
     assert parse("out", tmp_path / "alias") == str(inside / "out")
     for dest in (".", "..", "../outside", str(outside), "link", "link/below", "out/..", "/"):
-        with pytest.raises(InputError, match=r"add --allow buildx\.local\.delete"):
+        with pytest.raises(InputError, match=r"add --allow=buildx\.local\.delete"):
             parse(dest)
         parse(dest, may_delete=True)
     assert parse("link", may_delete=True) == str(outside), "a link is where it leads, whatever becomes of it"
@@ -211,6 +211,6 @@ def test_what_is_beside_is_no_fault(project: Path) -> None:
 def test_what_a_build_is_made_from_is_cleared_only_if_that_is_allowed(
     project: Path, values: dict[str, assembly.Value]
 ) -> None:
-    with pytest.raises(InputError, match=r"which is an input of the build; .* --allow buildx"):
+    with pytest.raises(InputError, match=r"which is an input of the build; .* --allow=buildx"):
         cleared(project, "type=local,dest=out,mode=delete", values=values)
     cleared(project, "type=local,dest=out,mode=delete", allow=True, values=values)

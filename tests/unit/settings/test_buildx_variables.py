@@ -8,7 +8,7 @@ import ci_buildx
 from ci_buildx.errors import InputError
 from ci_buildx.settings import assembly
 from ci_buildx.settings.docker_variables import VARIABLES, BuildxVariable, check_variables, find_daemon, read_options
-from ci_buildx.settings.values import BuildSettings, Settings
+from ci_buildx.settings.values import BuildSettings, MetadataProvenance, Settings
 
 
 def test_what_must_be_looked_at_begins_as_the_table_is_imported_for() -> None:
@@ -83,6 +83,25 @@ def test_a_wrong_value_is_told_with_its_variable(tmp_path: Path) -> None:
 def test_attestations_as_image_manifests(tmp_path: Path) -> None:
     assert settings(tmp_path).build.oci_artifact
     assert not settings(tmp_path, BUILDX_NO_DEFAULT_OCI_ARTIFACT="true").build.oci_artifact
+
+
+@pytest.mark.parametrize(
+    ("value", "written", "wanted"),
+    [
+        ("", True, MetadataProvenance.MIN),
+        ("", False, None),
+        ("min", False, MetadataProvenance.MIN),
+        ("max", True, MetadataProvenance.MAX),
+        ("other", True, MetadataProvenance.MIN),
+        ("disabled", True, None),
+        ("0", True, None),
+    ],
+)
+def test_provenance_of_the_metadata(
+    value: str, written: bool, wanted: MetadataProvenance | None, tmp_path: Path
+) -> None:
+    file = {"KUBE_BUILDER_METADATA_FILE": str(tmp_path / "md.json")} if written else {}
+    assert settings(tmp_path, BUILDX_METADATA_PROVENANCE=value, **file).build.metadata_provenance is wanted
 
 
 def test_no_default_load(tmp_path: Path) -> None:

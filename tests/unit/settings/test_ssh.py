@@ -95,8 +95,15 @@ def test_one_id_twice(agent: Path) -> None:
 
 def test_the_variable_names_no_socket(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"--ssh: SSH_AUTH_SOCK: 'default': .*file' is not a socket"):
+    with pytest.raises(InputError, match=r"--ssh: SSH_AUTH_SOCK: 'default': .*file' is neither a socket nor a usable "):
         parse("default", cwd=tmp_path, SSH_AUTH_SOCK="file")
+
+
+def test_the_variable_may_name_a_key(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(a_key())
+    (source,) = parse("default", cwd=tmp_path, SSH_AUTH_SOCK="key")
+    assert source.socket is None
+    assert [key.reveal() for key in source.keys] == [(tmp_path / "key").read_bytes()]
 
 
 @pytest.mark.parametrize("context", ["git@host.example:team/app.git", "ssh://git@host.example/app.git#main"])

@@ -32,6 +32,7 @@ def refusal(work: Callable[[], object]) -> str:
         (["linux/amd64/v3", "linux/arm64/v9"], ["linux/amd64/v3", "linux/arm64/v9"]),
         (["local"], ["linux/riscv64"]),
         (["windows/amd64", "wasi/wasm"], ["windows/amd64", "wasi/wasm"]),
+        (["windows(10.0.17763)/amd64", "windows/amd64"], ["windows(10.0.17763)/amd64", "windows/amd64"]),
     ],
 )
 def test_platforms(texts: list[str], expected: list[str]) -> None:
@@ -51,6 +52,14 @@ def test_platforms(texts: list[str], expected: list[str]) -> None:
         ("linux", "--platform: platform 'linux' has no architecture; write it like linux/amd64"),
         ("linux/arm/v9", "--platform: unknown variant 'v9' in platform 'linux/arm/v9'; known: v5, v6, v7, v8"),
         ("linux/", "--platform: malformed platform 'linux/'; write os/architecture, such as linux/amd64"),
+        (
+            "windows(1/amd64",
+            "--platform: malformed platform 'windows(1/amd64'; write os/architecture, such as linux/amd64",
+        ),
+        (
+            "linux/amd64(1)",
+            "--platform: malformed platform 'linux/amd64(1)'; write os/architecture, such as linux/amd64",
+        ),
         ("linux/amd64,", "--platform: malformed platform ''; write os/architecture, such as linux/amd64"),
     ],
 )
@@ -166,7 +175,7 @@ def test_build_args_labels_annotations() -> None:
             "x: unknown architecture 'amd46' in platform 'linux/amd46'; did you mean 'amd64'?",
         ),
         ("k", "x: annotation 'k' has no value; write key=value"),
-        ("=v", "x: '=v' has no key; write key=value"),
+        ("=v", 'x: invalid key-value pair "=v": empty key; write key=value'),
         ("index:=v", "x: annotation 'index:=v' has no key; write index:key=value"),
     ],
 )
@@ -221,5 +230,5 @@ def test_csv_lines() -> None:
     ("text", "env"), [("BUILDKIT_SYNTAX=", {}), ("BUILDKIT_SYNTAX= ", {}), ("BUILDKIT_SYNTAX", {"BUILDKIT_SYNTAX": ""})]
 )
 def test_a_frontend_without_a_name_is_refused_before_there_is_a_builder(text: str, env: dict[str, str]) -> None:
-    with pytest.raises(InputError, match="build-arg: BUILDKIT_SYNTAX is empty; name a frontend image"):
+    with pytest.raises(InputError, match="build-arg: empty BUILDKIT_SYNTAX build-arg is invalid, use --build-arg"):
         parse_build_args([text], source="build-arg", env=env)

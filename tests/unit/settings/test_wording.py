@@ -22,6 +22,7 @@ LOGIN = "log in to r.io (docker login) or set DOCKER_AUTH_CONFIG"
         ("add --ssh default; or not", "add input ssh: default; or not"),
         ("--build-context NAME=docker-image://r.io/…", "input build-contexts: NAME=docker-image://r.io/…"),
         ("or add --allow buildx.local.delete", "or add input allow: buildx.local.delete"),
+        ("or add --allow=buildx.local.delete", "or add input allow: buildx.local.delete"),
         ("with --driver-opt '\"tolerations=key=a\"'", "with input driver-opts: '\"tolerations=key=a\"'"),
         ("http = true in --buildkitd-config", "http = true in input buildkitd-config"),
         ("set KUBECONFIG or --kubeconfig to a file", "set KUBECONFIG or input kubeconfig to a file"),

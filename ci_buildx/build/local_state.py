@@ -1,0 +1,48 @@
+"""The local files of builds, written for other programs below ``BUILDX_CONFIG``: context and Dockerfile by build.
+
+Docker buildx and Docker Desktop read them to show what a record in a builder's history was built from. Source: buildx
+0.38.2, ``localstate/localstate.go``, ``build/localstate.go``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_buildx.build.result import write_file
+from ci_buildx.errors import KubeBuilderError
+from ci_buildx.model.plaintext import redact_url
+from ci_buildx.settings.contexts import refuse_escape
+from ci_buildx.settings.values import BuildSettings
+
+if TYPE_CHECKING:
+    from ci_buildx.build.build_run import BuildRun
+
+FOLDER = "BUILDX_CONFIG"
+_DEFAULT_TARGET = "default"
+
+
+def save_states(folder: str, refs: Sequence[str], site: BuildRun) -> None:
+    """Write what each of the builds was made of; ``refs`` are ``BUILDER/NODE/ID``. A failure is only a warning."""
+    state = describe_sources(site.settings.build, site.label)
+    try:
+        place = refuse_escape(Path(folder).absolute(), source=FOLDER, env=site.env) / "refs"
+        for ref in refs:
+            path = place / ref
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(path, json.dumps(state), source=FOLDER)
+    except (OSError, KubeBuilderError) as failure:
+        site.display.warn(f"the build's sources are not recorded in {FOLDER}: {failure}")
+
+
+def describe_sources(build: BuildSettings, target: str) -> dict[str, str]:
+    """Return the context and the Dockerfile: absolute paths, or URLs without logins if BuildKit fetches them."""
+    is_local = isinstance(build.context, Path)
+    dockerfile = str(build.dockerfile.absolute()) if build.dockerfile and is_local else build.dockerfile_name
+    return {
+        "Target": target or _DEFAULT_TARGET,
+        "LocalPath": str(build.context.absolute()) if isinstance(build.context, Path) else redact_url(build.context),
+        "DockerfilePath": redact_url(build.dockerfile_origin) if build.dockerfile_origin else dockerfile,
+    }
