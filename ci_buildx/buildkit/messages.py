@@ -194,10 +194,8 @@ def _read_only_field(**field: Any) -> Any:
 
 
 # Tables of control.proto, written by dev/protos.py.
-_ENTRY = MessageSchema(ExporterEntry, make_field(1, "type", TEXT), make_map_field(2, "attrs"))
-_CACHE = MessageSchema(
-    CacheOptions, make_repeated_field(4, "exports", _ENTRY), make_repeated_field(5, "imports", _ENTRY)
-)
+ENTRY = MessageSchema(ExporterEntry, make_field(1, "type", TEXT), make_map_field(2, "attrs"))
+_CACHE = MessageSchema(CacheOptions, make_repeated_field(4, "exports", ENTRY), make_repeated_field(5, "imports", ENTRY))
 _CONSTRAINT = MessageSchema(
     SourceConstraint, make_field(1, "key", TEXT), make_field(2, "value", TEXT), make_field(3, "condition", INTEGER)
 )
@@ -227,7 +225,7 @@ SOLVE_REQUEST = MessageSchema(
     make_repeated_field(9, "entitlements", TEXT),
     make_field(11, "internal", BOOLEAN),
     make_field(12, "source_policy", _POLICY),
-    make_repeated_field(13, "exporters", _ENTRY),
+    make_repeated_field(13, "exporters", ENTRY),
 )
 SOLVE_RESPONSE: MessageSchema[dict[str, str]] = MessageSchema(_read_only_field, make_map_field(1, "exporter_response"))
 _VERTEX = MessageSchema(
