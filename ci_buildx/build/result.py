@@ -62,6 +62,8 @@ DIGEST = "containerimage.digest"
 CONFIG_DIGEST = "containerimage.config.digest"
 DESCRIPTOR = "containerimage.descriptor"
 NAME = "image.name"
+BUILD_REF = "buildx.build.ref"
+"""Key of the build's place in the builder's history: builder, node and reference."""
 _DIGEST = compile_lazily(r"[a-z0-9]+:[a-f0-9]+")
 _WORD = compile_lazily(r"[\w.:/\[\]-]+", re.ASCII)
 _ANSWER = "result.json"

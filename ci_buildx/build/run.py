@@ -11,11 +11,22 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
-from ci_buildx.build.build_run import BOOTING, BuildRun, Hear, choose_wording, collect_secrets, hide_in, record_build
+from ci_buildx.build.build_run import (
+    BOOTING,
+    BuildRun,
+    Hear,
+    choose_wording,
+    collect_secrets,
+    hide_in,
+    make_title,
+    open_trace,
+    record_build,
+)
 from ci_buildx.build.builder_scope import open_builder
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
 from ci_buildx.build.result import (
+    BUILD_REF,
     CONFIG_DIGEST,
     DIGEST,
     BuildResult,
@@ -108,8 +119,14 @@ def _run_with_files(
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     threading.Thread(target=import_early, args=(tunnelled,), daemon=True).start()
     shown = open_masked_display(settings, display_stream, (settings.build,), env=env, hidden=hidden)
+    phases, title = PhaseTimes(), make_title(settings.build)
     try:
-        with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
+        with (
+            open_trace(shown, phases, env, verb="build", title=title) as trace,
+            SignalHandler() as interrupts,
+            KubeClient(cluster) as kube,
+            ExitStack() as undo,
+        ):
             if tunnelled:
                 kube.warm()
             site = BuildRun(
@@ -118,7 +135,8 @@ def _run_with_files(
                 display=shown,
                 env=env,
                 stop=interrupts.stop,
-                phases=PhaseTimes(),
+                phases=phases,
+                trace=trace,
                 clocks=start_clocks(settings.build, shown),
                 checkout=origin.start_git_attributes(settings.build, env, warn=shown.warn),
                 boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
@@ -282,6 +300,7 @@ def solve_connected(
     from ci_buildx.build.solve import solve_nodes
 
     wanted = site.settings.build
+    site = _note_purpose(site, builder)
     auth = make_token_authority(site, builder, store)
     try:
         if isinstance(wanted.context, str):
@@ -294,6 +313,15 @@ def solve_connected(
         advised = _add_advice(site, builder, store, failure)
         push = exporters.find_push(wanted)
         raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
+
+
+def _note_purpose(site: BuildRun, builder: Builder) -> BuildRun:
+    """Return the run with what its builder keeps of it; calls leave no trace, as in buildx."""
+    if site.settings.build.call:
+        return site
+    recorded = builder.location.lasting
+    own = not site.settings.builder_name
+    return replace(site, recorded=recorded, counted=recorded or (own and bool(site.settings.builder.metrics_port)))
 
 
 def finish_build(
@@ -313,6 +341,8 @@ def finish_build(
         responses = publish.merge_images(site, builder, push, solved, store)
     else:
         responses = publish.merge_responses(solved) | merged
+    if solved[0].record:
+        responses[BUILD_REF] = f"{builder.name}/{solved[0].record}"
     result = _make_result(builder, [one.connection for one in solved], responses)
     warnings = site.display.list_warnings()
     if not (wanted.call or warnings):

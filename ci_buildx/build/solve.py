@@ -36,10 +36,14 @@ _LAST_WORDS = 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeResult:
-    """One node's connection and the response of its exporters."""
+    """One node's connection and the response of its exporters.
+
+    ``record`` is the node and the build's reference in its history, "" if that does not keep it.
+    """
 
     connection: NodeConnection
     response: Mapping[str, str]
+    record: str = ""
 
 
 def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], auth: AuthService) -> list[NodeResult]:
@@ -47,6 +51,7 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
     several = len(connections) > 1
     exports = exporters.make_exports(site.settings.build, by_digest=several)
     platforms = tuple(platform for one in connections for platform in list_platforms(one.node))
+    ref = make_reference()
     works = [
         _NodeSolve(
             site=site,
@@ -54,6 +59,7 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
             connection=one,
             exports=exports,
             auth=auth,
+            ref=ref,
             share=NodeCaches(
                 build=site.settings.build,
                 layout=exports.layout,
@@ -74,6 +80,11 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
     return solved
 
 
+def make_reference() -> str:
+    """Make a reference of a build, which is random."""
+    return os.urandom(12).hex()
+
+
 def is_push_collision(message: str) -> bool:
     """Return whether a registry lost a blob of one push to another push of the same blob.
 
@@ -85,7 +96,11 @@ def is_push_collision(message: str) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class _NodeSolve:
-    """One node's share. ``connection`` is the one in use: a lost connection is replaced."""
+    """One node's share. ``connection`` is the one in use: a lost connection is replaced.
+
+    All nodes share the first ``ref``, as in buildx. buildkitd may not have ended a lost attempt, so each further one
+    has its own.
+    """
 
     site: BuildRun
     boot: Boot
@@ -93,6 +108,7 @@ class _NodeSolve:
     exports: Exports
     auth: AuthService
     share: NodeCaches
+    ref: str = ""
     reconnects: int = 0
 
     def run(self) -> NodeResult:
@@ -151,6 +167,7 @@ class _NodeSolve:
 
     def attempt(self) -> NodeResult:
         build, node = self.site.settings.build, self.connection.node
+        ref, self.ref = self.ref or make_reference(), ""
         key = origin.make_context_shared_key(build.context, self.site.env)
         if self.site.clocks:
             self.site.clocks.done.wait()
@@ -160,15 +177,19 @@ class _NodeSolve:
         )
         wanted = solve_request.make_solve_request(
             replace(build, cache_from=caches.imports, cache_to=caches.exports),
-            ref=os.urandom(12).hex(),
+            ref=ref,
             session_id=session.id,
             platforms=node.platforms,
             exporters=self.exports.exporters,
             multi_platform=self.share.several,
             folder_key=lambda folder: origin.make_context_shared_key(folder, self.site.env),
         )
-        # Internal builds leave no history: it would end with the job's builder, and writing it delays each build's end.
-        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
+        # Internal builds leave no history: it would end with a job's builder, and writing it delays each build's end.
+        wanted = replace(
+            wanted,
+            frontend_attrs=wanted.frontend_attrs | self.site.checkout(),
+            internal=not self.site.counted,
+        )
         stop, done = threading.Event(), threading.Event()
         silence = SilenceReport(self.site.display, self.connection.pod)
         start_thread(lambda: self.guard(session, silence, stop, done))
@@ -180,6 +201,7 @@ class _NodeSolve:
                 on_status=lambda update: self.site.display.update(update, self.shown_node, target=self.site.label),
                 stop=stop,
                 relay=self.site.join(node.name),
+                trace=self.site.trace,
             )
         except BuildkitError as failure:
             raise self.explain(failure) from failure
@@ -188,7 +210,8 @@ class _NodeSolve:
             # A result ends a silence, also if it overtakes the answer to the session's last ping.
             silence.close(session.silence if result is None else 0.0)
         self.share.keep(result.exporter_response)
-        return NodeResult(connection=self.connection, response=result.exporter_response)
+        record = f"{node.name}/{ref}" if self.site.recorded else ""
+        return NodeResult(connection=self.connection, response=result.exporter_response, record=record)
 
     def guard(
         self, session: BuildSession, silence: SilenceReport, stop: threading.Event, done: threading.Event

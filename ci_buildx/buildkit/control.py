@@ -34,6 +34,7 @@ from ci_buildx.session.session import BuildSession
 from ci_buildx.wire.protobuf import MessageSchema
 
 if TYPE_CHECKING:
+    from ci_buildx.buildkit.history import BuildHistory
     from ci_buildx.buildkit.relay import SolveRelay
 
 __all__ = ["Control", "SolveResult"]
@@ -99,6 +100,12 @@ class Control:
 
             raise buildkit_grpc.translate_error(error, "buildkitd could not prune its cache") from error
 
+    def open_history(self) -> BuildHistory:
+        """Return the daemon's history of builds, over this connection."""
+        from ci_buildx.buildkit.history import BuildHistory
+
+        return BuildHistory(self._channel)
+
     def solve(
         self,
         request: SolveRequest,
@@ -107,14 +114,15 @@ class Control:
         on_status: Callable[[StatusUpdate], None],
         stop: threading.Event | None = None,
         relay: SolveRelay | None = None,
+        trace: str = "",
     ) -> SolveResult:
         """Run a build, with ``session`` serving the daemon's requests; closes the session.
 
         ``on_status`` is called in this thread. Setting ``stop`` cancels the build. A ``relay`` shares the result with
-        other builds, see :mod:`ci_buildx.buildkit.relay`.
+        other builds, see :mod:`ci_buildx.buildkit.relay`. ``trace`` is the W3C ``traceparent`` of the daemon's spans.
         Raises SolveError if the build fails, BuildkitError if the connection fails or the build was stopped.
         """
-        with RunningSolve(self._channel, _SERVICE, session) as flight:
+        with RunningSolve(self._channel, _SERVICE, session, trace) as flight:
             return flight.run(request, on_status, stop, relay)
 
     def _ask(self, method: str, answer: MessageSchema[T], timeout: float, request: bytes = b"") -> T:

@@ -156,7 +156,8 @@ class BuilderSettings:
 
     ``namespace`` "" means a new namespace for the job, or the context's namespace for a persistent builder.
     ``max_builds`` is the maximum of concurrent builds in a pod, 0 for unbounded, None to derive it from the requests.
-    With ``scaling``, ``replicas`` is only the number at the beginning.
+    ``metrics_port`` is that of buildkitd's metrics, 0 for none. With ``scaling``, ``replicas`` is only the number at
+    the beginning.
     ``requests`` and ``limits`` map ``cpu``, ``memory``, ``ephemeral-storage`` to checked Kubernetes quantities.
     ``default_load``: results go to the local image store unless another output is requested. ``pull_secrets`` are names
     of Secrets in the namespace; ``pull_login``: a Secret is created from the login for the image's registry.
@@ -170,6 +171,7 @@ class BuilderSettings:
     replicas: int = 1
     loadbalance: LoadBalance = LoadBalance.STICKY
     max_builds: int | None = None
+    metrics_port: int = 0
     scaling: ReplicaRange | None = None
     default_load: bool = False
     nodeselector: Pairs = ()

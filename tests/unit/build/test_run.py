@@ -76,6 +76,29 @@ def test_a_job_has_a_builder_of_its_own_which_is_gone_afterwards(build: WholeBui
     assert "WARNING: no output is set: the result is discarded with this build's builder; add --push" in build.output
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("", "\n[history]\n  maxEntries = 0\n"),
+        ("debug = true\n", "debug = true\n\n[history]\n  maxEntries = 0\n"),
+        ("[History]\nmaxEntries = 9\n", "[History]\nmaxEntries = 9\n"),
+    ],
+)
+def test_a_jobs_builder_with_metrics_counts_its_builds(build: WholeBuild, config: str, expected: str) -> None:
+    made: list[str] = []
+
+    def look(path: str) -> None:
+        if "/configmaps/" in path or path.endswith("/configmaps"):
+            made.append(build.cluster.objects[path]["data"]["buildkitd.toml"])
+
+    build.cluster.meanwhile = look
+    result = build.run(builder=BuilderSettings(metrics_port=6060, buildkitd_config=config))
+    (request,) = build.cluster.script.solved
+    assert not request.internal
+    assert "buildx.build.ref" not in result.metadata
+    assert made == [expected]
+
+
 def test_in_an_existing_namespace_only_the_builders_objects_are_removed(build: WholeBuild) -> None:
     assert build.run(builder=BuilderSettings(namespace="ci")).namespace == "ci"
     assert build.list_changes()[:2] == ["POST jobs", "POST secrets"]
