@@ -115,6 +115,7 @@ RECIPES = (
     ),
     Recipe(module="coredns", packages=("github.com/coredns/coredns",)),
     Recipe(module="ring", packages=(".",), links=("hashring",)),
+    Recipe(module="otlp", packages=(".",), links=("otlpread",)),
     Recipe(module="act", packages=("github.com/nektos/act", "github.com/rhysd/actionlint/cmd/actionlint")),
 )
 CLUSTER_MODULES = ("containerd", "runc", "buildkit", "coredns")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from ci_buildx.bake.execution import FailureMode, TargetExecution
 from ci_buildx.bake.jobs import TargetJob
 from ci_buildx.build import run as build_run
-from ci_buildx.build.build_run import BOOTING, BuildRun, collect_secrets, hide_in, record_build
+from ci_buildx.build.build_run import BOOTING, BuildRun, collect_secrets, hide_in, open_trace, record_build
 from ci_buildx.build.builder_scope import open_builder
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
@@ -101,8 +101,14 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     shown = build_run.open_masked_display(
         settings, session.display_stream, builds, env=env, hidden=hidden, identity=identity
     )
+    phases, title = PhaseTimes(), ", ".join(job.name for job in jobs)
     try:
-        with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
+        with (
+            open_trace(shown, phases, env, verb="bake", title=title) as trace,
+            SignalHandler() as interrupts,
+            KubeClient(cluster) as kube,
+            ExitStack() as undo,
+        ):
             if tunnelled:
                 kube.warm()
             site = BuildRun(
@@ -111,7 +117,8 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
                 display=shown,
                 env=env,
                 stop=interrupts.stop,
-                phases=PhaseTimes(),
+                phases=phases,
+                trace=trace,
                 boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
                 undo=undo,
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,8 @@ class BuildRun:
     ``checkout`` returns the request attributes that describe the commit. ``undo`` is closed by the main thread when the
     build ends, even by a signal, for which work in other threads does not end in time. ``label`` precedes the names of
     its steps, if several builds share a display; ``join`` returns what its share on a node exchanges with the others.
+    ``counted``: the builder's history, if it has one, and its metrics know the build. ``trace`` is the W3C
+    ``traceparent`` of its steps, "" if the build is not traced.
     """
 
     settings: Settings
@@ -54,6 +56,8 @@ class BuildRun:
     undo: ExitStack = field(default_factory=ExitStack)
     label: str = ""
     join: Callable[[str], LinkedSolve | None] = lambda _: None
+    counted: bool = False
+    trace: str = ""
 
 
 _LARGEST = 1 << 13
@@ -122,6 +126,24 @@ def hide_in(error: BaseException, masked: Callable[[str], str]) -> None:
         notes[:] = map(masked, notes)
 
 
+_TRACED = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "TRACEPARENT")
+
+
+def open_trace(
+    shown: BuildDisplay, phases: PhaseTimes, env: Mapping[str, str], *, verb: str, title: str
+) -> AbstractContextManager[str]:
+    """Return a context manager that traces one run of ``verb`` if the environment asks for it.
+
+    Its value is the ``traceparent`` for calls, "" if the run is not traced.
+    """
+    if not any(env.get(name) for name in _TRACED):
+        return nullcontext("")
+    from ci_buildx import __version__
+    from ci_buildx.build import tracing
+
+    return tracing.trace_build(shown, phases, env, verb=verb, title=title, version=__version__)
+
+
 Hear = Callable[["BuildReport"], None]
 
 
@@ -147,7 +169,7 @@ def _write_record(site: BuildRun, hear: Hear | None, *, failure: str) -> None:
     path = site.settings.build.timeline
     if path is None and hear is None:
         return
-    report = site.display.report(_make_title(site), laps=site.phases.list_laps(), failure=failure)
+    report = site.display.report(make_title(site.settings.build), laps=site.phases.list_laps(), failure=failure)
     if path is not None:
         write_file(path, _draw_picture(report, page=path.suffix.lower() != ".svg"), source="--timeline")
     if hear is not None:
@@ -156,9 +178,8 @@ def _write_record(site: BuildRun, hear: Hear | None, *, failure: str) -> None:
         hear(replace(report, findings=collect_findings(site.settings.build, site.display.list_warnings())))
 
 
-def _make_title(site: BuildRun) -> str:
+def make_title(build: BuildSettings) -> str:
     """Return the build's first tag, or its context."""
-    build = site.settings.build
     return build.tags[0] if build.tags else str(getattr(build.context, "name", "") or build.context)
 
 

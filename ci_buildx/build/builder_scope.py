@@ -141,8 +141,9 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
     from ci_buildx.builder import cluster_facts
     from ci_buildx.builder.lifecycle import provision
     from ci_buildx.builder.manifests import certificates
+    from ci_buildx.builder.manifests.buildkitd import add_job_defaults
 
-    settings = site.settings.builder
+    settings = add_job_defaults(site.settings.builder)
     issued = start_thread(lambda: certificates.issue(certificates.NAMES, settings.lifetime))
     looked = start_thread(lambda: find_owner_pod(site))
     # Shown before the cluster is asked anything: a log that stays empty looks as if nothing runs.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TypeVar
 
 from ci_buildx.builder.builder import ADDRESS_LABEL, PORT, SERVER_NAME, ClientKeys
@@ -128,6 +128,12 @@ class PodDialer:
         ``deadline`` (a time.monotonic() value) and ``stop`` end the attempts. Raises TransportError if the pod cannot
         be reached, and what ``work`` raises.
         """
+        with self.open(pod, deadline, stop=stop) as control:
+            return work(control)
+
+    @contextmanager
+    def open(self, pod: PodView, deadline: float, *, stop: threading.Event | None = None) -> Iterator[Control]:
+        """Connect to a running pod until the end of the block, as :meth:`ask` does. Raises TransportError."""
         # Import gRPC first: a candidate that waits for the import looks slow, and the next one starts for nothing.
         load_grpc()
         candidates = self.list_candidates(pod, lambda: pod)
@@ -135,7 +141,7 @@ class PodDialer:
             candidates, answer=self.answer, deadline=deadline, stop=stop, discard=Control.close, subject=pod.name
         )
         with winner, winner.value as control:
-            return work(control)
+            yield control
 
     def explain(self, pod: PodView, failure: TransportError) -> TransportError:
         """Return the failure of a race with the pod and a fix."""

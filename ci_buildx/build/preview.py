@@ -22,6 +22,7 @@ from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.labels import ARCHITECTURE
 from ci_buildx.builder.lifecycle import find, records
 from ci_buildx.builder.manifests import objects
+from ci_buildx.builder.manifests.buildkitd import add_job_defaults
 from ci_buildx.builder.manifests.certificates import CertificatePair, Certificates
 from ci_buildx.builder.manifests.draft import BuilderSpec
 from ci_buildx.builder.plan import NodePlan, Plan
@@ -140,7 +141,7 @@ class BuildPreview:
         if self.settings.builder_name:
             return []
         made = self._make_identity()
-        settings = self.settings.builder
+        settings = add_job_defaults(self.settings.builder)
         location = find.locate_job_builder(made, settings)
         expires = identity.make_expiry(time.time(), settings.lifetime)
         count = builder_scope.count_replacements(self.settings)

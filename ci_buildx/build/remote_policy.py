@@ -55,7 +55,8 @@ def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnec
             ssh=build.ssh,
             source_policy=build.source_policy,
         )
-        narrowed = replace(site, settings=replace(site.settings, build=asked), clocks=None, checkout=dict)
+        settings = replace(site.settings, build=asked)
+        narrowed = replace(site, settings=settings, clocks=None, checkout=dict, counted=False)
         try:
             solve_nodes(narrowed, boot, connections[:1], auth)
         except SolveError as failure:

@@ -11,7 +11,17 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
-from ci_buildx.build.build_run import BOOTING, BuildRun, Hear, choose_wording, collect_secrets, hide_in, record_build
+from ci_buildx.build.build_run import (
+    BOOTING,
+    BuildRun,
+    Hear,
+    choose_wording,
+    collect_secrets,
+    hide_in,
+    make_title,
+    open_trace,
+    record_build,
+)
 from ci_buildx.build.builder_scope import open_builder
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
@@ -108,8 +118,14 @@ def _run_with_files(
     tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
     threading.Thread(target=import_early, args=(tunnelled,), daemon=True).start()
     shown = open_masked_display(settings, display_stream, (settings.build,), env=env, hidden=hidden, identity=identity)
+    phases, title = PhaseTimes(), make_title(settings.build)
     try:
-        with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
+        with (
+            open_trace(shown, phases, env, verb="build", title=title) as trace,
+            SignalHandler() as interrupts,
+            KubeClient(cluster) as kube,
+            ExitStack() as undo,
+        ):
             if tunnelled:
                 kube.warm()
             site = BuildRun(
@@ -118,7 +134,8 @@ def _run_with_files(
                 display=shown,
                 env=env,
                 stop=interrupts.stop,
-                phases=PhaseTimes(),
+                phases=phases,
+                trace=trace,
                 clocks=start_clocks(settings.build, shown),
                 checkout=origin.start_git_attributes(settings.build, env, warn=shown.warn),
                 boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
@@ -292,6 +309,7 @@ def solve_connected(
     from ci_buildx.build.solve import solve_nodes
 
     wanted = site.settings.build
+    site = replace(site, counted=_is_counted(site, builder))
     auth = make_token_authority(site, builder, store)
     try:
         if isinstance(wanted.context, str):
@@ -309,6 +327,13 @@ def solve_connected(
         push = exporters.find_push(wanted)
         raise publish.add_pushed_tags(advised, push, several=len(connections) > 1) from failure
     return solved if wanted.call else publish.add_records(site, builder, solved)
+
+
+def _is_counted(site: BuildRun, builder: Builder) -> bool:
+    """Return whether anybody can look at what the builder keeps of this build; calls leave no trace, as in buildx."""
+    own = not site.settings.builder_name
+    watched = builder.location.lasting or (own and bool(site.settings.builder.metrics_port))
+    return watched and not site.settings.build.call
 
 
 def finish_build(

@@ -51,6 +51,7 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
     several = len(connections) > 1
     exports = exporters.make_exports(site.settings.build, by_digest=several)
     platforms = tuple(platform for one in connections for platform in list_platforms(one.node))
+    ref = make_reference()
     works = [
         _NodeSolve(
             site=site,
@@ -58,6 +59,7 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
             connection=one.find_newer(one) or one,
             exports=exports,
             auth=auth,
+            ref=ref,
             share=NodeCaches(
                 build=site.settings.build,
                 layout=exports.layout,
@@ -78,6 +80,11 @@ def solve_nodes(site: BuildRun, boot: Boot, connections: list[NodeConnection], a
     return solved
 
 
+def make_reference() -> str:
+    """Make a reference of a build, which is random."""
+    return os.urandom(12).hex()
+
+
 def is_push_collision(message: str) -> bool:
     """Return whether a registry lost a blob of one push to another push of the same blob.
 
@@ -89,7 +96,11 @@ def is_push_collision(message: str) -> bool:
 
 @dataclass(slots=True, kw_only=True)
 class _NodeSolve:
-    """One node's share. ``connection`` is the one in use: a lost connection is replaced."""
+    """One node's share. ``connection`` is the one in use: a lost connection is replaced.
+
+    All nodes share the first ``ref``, as in buildx. buildkitd may not have ended a lost attempt, so each further one
+    has its own.
+    """
 
     site: BuildRun
     boot: Boot
@@ -97,6 +108,7 @@ class _NodeSolve:
     exports: Exports
     auth: AuthService
     share: NodeCaches
+    ref: str = ""
     reconnects: int = 0
 
     def run(self) -> NodeResult:
@@ -203,6 +215,7 @@ class _NodeSolve:
 
     def attempt(self) -> NodeResult:
         build, node = self.site.settings.build, self.connection.node
+        ref, self.ref = self.ref or make_reference(), ""
         key = origin.make_context_shared_key(build.context, self.site.env)
         if self.site.clocks:
             self.site.clocks.done.wait()
@@ -220,10 +233,13 @@ class _NodeSolve:
             multi_platform=self.share.several,
             folder_key=lambda folder: origin.make_context_shared_key(folder, self.site.env),
         )
-        # Internal builds leave no history: it would end with the job's builder, and writing it delays each build's end.
+        # Internal builds leave no history: it would end with a job's builder, and writing it delays each build's end.
         # Provenance for the metadata file is read from it.
-        internal = build.metadata_provenance is None
-        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=internal)
+        wanted = replace(
+            wanted,
+            frontend_attrs=wanted.frontend_attrs | self.site.checkout(),
+            internal=not self.site.counted and build.metadata_provenance is None,
+        )
         stop, done = threading.Event(), threading.Event()
         silence = SilenceReport(self.site.display, self.connection.pod)
         start_thread(lambda: self.guard(session, silence, stop, done))
@@ -235,6 +251,7 @@ class _NodeSolve:
                 on_status=lambda update: self.site.display.update(update, self.shown_node, target=self.site.label),
                 stop=stop,
                 relay=self.site.join(node.name),
+                trace=self.site.trace,
             )
         except BuildkitError as failure:
             raise self.explain(failure) from failure

@@ -116,15 +116,16 @@ class Control:
         on_status: Callable[[StatusUpdate], None],
         stop: threading.Event | None = None,
         relay: SolveRelay | None = None,
+        trace: str = "",
     ) -> SolveResult:
         """Run a build, with ``session`` serving the daemon's requests; closes the session.
 
         ``on_status`` is called in this thread. Setting ``stop`` cancels the build. A ``relay`` shares the result with
-        other builds, see :mod:`ci_buildx.buildkit.relay`.
+        other builds, see :mod:`ci_buildx.buildkit.relay`. ``trace`` is the W3C ``traceparent`` of the daemon's spans.
         Raises SolveError if the build fails, BuildkitError if the connection fails or the build was stopped.
         """
         try:
-            with RunningSolve(self._channel, _SERVICE, session) as flight:
+            with RunningSolve(self._channel, _SERVICE, session, trace) as flight:
                 return flight.run(request, on_status, stop, relay)
         except ValueError as error:  # grpcio's word for a channel that another build has closed
             if not self._is_closed:

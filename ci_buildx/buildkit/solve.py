@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LOG = debug.get_log("buildkit")
 _REF_FIELD = 1
+_TRACE = "traceparent"
+"""Metadata of a call that buildkitd's spans are below (W3C Trace Context)."""
 _STOP_POLL = 0.1
 _LAST_WORDS = 5.0
 """Seconds that Status may take after Solve has ended (buildx waits as long, BuildKit ``client/solve.go``)."""
@@ -104,10 +106,11 @@ class RunningSolve:
     The calls report into one queue, which the caller's thread drains, so that status is displayed in that thread.
     """
 
-    def __init__(self, channel: Any, service: str, session: BuildSession) -> None:
+    def __init__(self, channel: Any, service: str, session: BuildSession, trace: str = "") -> None:
         self._channel = channel
         self._service = service
         self._session = session
+        self._metadata = ((_TRACE, trace),) if trace else None
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._calls: list[Any] = []
         self._answer: dict[str, str] = {}
@@ -156,7 +159,9 @@ class RunningSolve:
         sent = replace(request, frontend="") if request.is_call or relayed else request
         outgoing = self._session.take_outgoing()
         session = self._open_stream("Session", client=True)(outgoing, metadata=self._session.metadata)
-        solve = self._channel.unary_unary(self._service + "Solve").future(SOLVE_REQUEST.encode(sent))
+        solve = self._channel.unary_unary(self._service + "Solve").future(
+            SOLVE_REQUEST.encode(sent), metadata=self._metadata
+        )
         status = self._open_stream("Status")(protobuf.encode_length_delimited(_REF_FIELD, request.ref.encode()))
         self._calls = [solve, status, session]
         solve.add_done_callback(lambda _: self._events.put(_SolveEnded()))

@@ -28,6 +28,29 @@ def align_columns(rows: Sequence[Sequence[str]], *, least: int = 0, padding: int
     return "".join(_format_line(row, width) for row, width in zip(rows, widths, strict=True))
 
 
+_TAB = 8
+
+
+def align_with_tabs(rows: Sequence[Sequence[str]]) -> str:
+    """Align cells in columns by tabs, each column a multiple of eight characters wide; as docker buildx's history does.
+
+    A row's last cell is not aligned. Control characters and escape sequences of untrusted text are removed.
+    """
+    rows = [[strip_control_characters(cell) for cell in row] for row in rows]
+    lines = [""] * len(rows)
+    for column in range(max(map(len, rows), default=0)):
+        for block in _list_blocks(rows, column):
+            widest = max((len(rows[index][column]) for index in block), default=0)
+            width = -(-(widest + 1) // _TAB) * _TAB
+            for index in block:
+                cell = rows[index][column]
+                lines[index] += cell + "\t" * -(-(width - len(cell)) // _TAB)
+        for index, row in enumerate(rows):
+            if len(row) - 1 == column:
+                lines[index] += row[column]
+    return "".join(f"{line}\n" for line in lines)
+
+
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a table as docker does: columns of at least ten characters, three spaces apart (cli/command/formatter)."""
     return align_columns([header, *rows], least=10, padding=3)

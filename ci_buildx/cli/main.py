@@ -30,9 +30,18 @@ VERBS = {
     "inspect": "show one builder",
     "stop": "stop a builder; the next build restarts it",
     "scale": "change a builder's number of pods",
+    "top": "show the load of a builder: running and waiting builds, caches",
     "logs": "show buildkitd's log in each pod of a builder",
     "du": "show the records of a builder's cache, with sizes",
     "prune": "clear a builder's cache",
+    "history ls": "list the builds that ran on a builder",
+    "history inspect": "show one of them",
+    "history inspect attachment": "write its provenance, SBOM or manifest",
+    "history logs": "show its log",
+    "history open": "write its timeline as a page",
+    "history trace": "print its OpenTelemetry trace",
+    "history export": "write builds into a .dockerbuild file",
+    "history rm": "remove builds from the history",
     "rm": "remove builders",
     "merge": "merge images that several jobs pushed by digest",
     "imagetools create": "make an image from existing ones, or copy one",
@@ -164,6 +173,8 @@ def find_verb(argv: Sequence[str]) -> tuple[str, list[str]]:
             kind = "option" if word.startswith("-") else "verb"
             raise InputError(f"unknown {kind} {word!r}", source=verb, fix=suggest_name(word, list_words(verb)))
         verb = f"{verb} {word}".lstrip()
+    while rest and f"{verb} {rest[0]}" in VERBS:  # A verb may begin with the words of another.
+        verb = f"{verb} {rest.pop(0)}"
     return verb, [*early, *rest]
 
 

@@ -80,7 +80,7 @@ def inspect_builder(
     with make_kube_client(target.cluster, env=env) as kube:
         record = records.find_builder(kube, target.name, target.namespace)
         if bootstrap:
-            record = _boot_builder(kube, record, display_stream, env)
+            record = boot_builder(kube, record, display_stream, env)
         (surveyed,) = survey_builders(kube, [record], timeout=timeout)
         secret = create.read_secret(kube, record.location)
         files = {node.name: find.read_node_files(kube, record.location, node.name) for node in record.nodes}
@@ -180,7 +180,7 @@ def _raise_failures(failures: Mapping[str, KubeBuilderError]) -> None:
         raise error
 
 
-def _boot_builder(kube: KubeClient, record: StoredBuilder, stream: TextIO, env: Mapping[str, str]) -> StoredBuilder:
+def boot_builder(kube: KubeClient, record: StoredBuilder, stream: TextIO, env: Mapping[str, str]) -> StoredBuilder:
     """Start a builder's nodes, wait until they are ready, and return the builder."""
     if not record.lasting:
         return record

@@ -103,7 +103,7 @@ def list_running_pods(kube: KubeClient, record: StoredBuilder) -> list[tuple[Sto
     """Return the running pods of a builder with their nodes, ordered by node and name."""
     return [
         (seat.node, seat.pod)
-        for seat in _list_replicas(kube, record)
+        for seat in list_replicas(kube, record)
         if seat.status is ReplicaStatus.RUNNING and seat.pod
     ]
 
@@ -120,7 +120,7 @@ def make_dialer(kube: KubeClient, builder: Builder, node: StoredNode) -> PodDial
 
 
 def _view_builder(kube: KubeClient, record: StoredBuilder, deadline: float | None) -> BuilderView:
-    seats = _list_replicas(kube, record)
+    seats = list_replicas(kube, record)
     if deadline is None or not any(seat.status is ReplicaStatus.RUNNING for seat in seats):
         return BuilderView(record=record, seats=tuple(seats))
     try:
@@ -149,7 +149,7 @@ def _ask_replica(way: PodDialer, seat: ReplicaView, deadline: float) -> ReplicaV
     return replace(seat, workers=tuple(workers))
 
 
-def _list_replicas(kube: KubeClient, record: StoredBuilder) -> list[ReplicaView]:
+def list_replicas(kube: KubeClient, record: StoredBuilder) -> list[ReplicaView]:
     """Return the pods by node and name; ended pods are skipped, since others replace them."""
     listed = kube.list(record.location.make_core_path("pods"), labelSelector=record.location.selector)["items"]
     pods: dict[str, list[Mapping[str, Any]]] = {}

@@ -22,6 +22,7 @@ from ci_buildx.progress.step import CANCELED, PHASE_DIGEST, add_node_prefix, add
 from ci_buildx.settings.values import ProgressMode
 
 if TYPE_CHECKING:
+    from ci_buildx.progress.spans import TraceSpan
     from ci_buildx.progress.summary import BuildReport
     from ci_buildx.progress.timeline.timeline import PhaseLap
 
@@ -187,6 +188,15 @@ class BuildDisplay:
                 timeline=timeline.read_timeline(self._graph, now=now, laps=laps),
                 summary=summarize_graph(self._graph, now=now),
                 failure=self.mask(failure),
+            )
+
+    def list_spans(self, *, parent: str, phases: str, make_id: Callable[[], str]) -> list[TraceSpan]:
+        """Return the spans of all steps so far: vertexes are below the span ``parent``, our phases below ``phases``."""
+        from ci_buildx.progress import spans
+
+        with self._lock:
+            return list(
+                spans.list_step_spans(self._graph, now=self.clock(), parent=parent, phases=phases, make_id=make_id)
             )
 
     def close(self, error: BaseException | None = None) -> None:

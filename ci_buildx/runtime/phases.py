@@ -22,7 +22,8 @@ UNSHOWN = {"plan": "planning"}
 class PhaseTimes:
     """Seconds by phase name, in the order in which the phases began.
 
-    A phase that runs several times is summed.
+    A phase that runs several times is summed. ``begun`` has each one's first begin and ``ended`` its last end, in
+    seconds since the epoch.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class PhaseTimes:
         self._calendar = calendar
         self.seconds: dict[str, float] = {}
         self.begun: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:
@@ -44,6 +46,7 @@ class PhaseTimes:
             yield
         finally:
             self.seconds[name] += self._clock() - start
+            self.ended[name] = self._calendar()
             _LOG.debug("phase %s ends after %.3f s", name, self._clock() - start)
 
     def list_laps(self) -> list[PhaseLap]:

@@ -159,8 +159,8 @@ class BuilderSettings:
 
     ``namespace`` "" means a new namespace for the job, or the context's namespace for a persistent builder.
     ``max_builds`` is the maximum of concurrent builds in a pod, 0 for unbounded, None to derive it from the requests.
-    With ``scaling``, ``replicas`` is only the number at the beginning.
-    ``pod_fields`` are fields of the pods' spec that options set, by their names in Kubernetes.
+    ``metrics_port`` is that of buildkitd's metrics, 0 for none. With ``scaling``, ``replicas`` is only the number at
+    the beginning. ``pod_fields`` are fields of the pods' spec that options set, by their names in Kubernetes.
     ``requests`` and ``limits`` map ``cpu``, ``memory``, ``ephemeral-storage`` to checked Kubernetes quantities.
     ``default_load``: results go to the local image store unless another output is requested. ``pull_secrets`` are names
     of Secrets in the namespace; ``pull_login``: a Secret is created from the login for the image's registry.
@@ -174,6 +174,7 @@ class BuilderSettings:
     replicas: int = 1
     loadbalance: LoadBalance = LoadBalance.STICKY
     max_builds: int | None = None
+    metrics_port: int = 0
     scaling: ReplicaRange | None = None
     default_load: bool = False
     nodeselector: Pairs = ()

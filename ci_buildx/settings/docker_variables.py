@@ -54,6 +54,10 @@ VARIABLES = (
     BuildxVariable(name="SOURCE_DATE_EPOCH", effect="the build argument of that name, unless it is set"),
     BuildxVariable(name="BUILDKIT_NO_CLIENT_TOKEN", effect="buildkitd gets registry passwords instead of tokens"),
     BuildxVariable(name="BUILDKIT_TTY_LOG_LINES", effect="lines of a step's output on a terminal"),
+    BuildxVariable(
+        name="OTEL_EXPORTER_OTLP_ENDPOINT", effect="the collector that gets the build's trace, by OTLP/HTTP in JSON"
+    ),
+    BuildxVariable(name="TRACEPARENT", effect="the span that the build's trace is below, with `TRACESTATE`"),
     BuildxVariable(name="NO_COLOR", effect="no colours"),
     BuildxVariable(name="AWS_ACCESS_KEY_ID", effect="credentials of `type=s3`, with its secret key and session token"),
     BuildxVariable(name="DOCKER_CONFIG", effect="the folder of docker's configuration: logins, proxies"),

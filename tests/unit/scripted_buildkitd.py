@@ -15,7 +15,18 @@ from ci_buildx.builder.builder import CA_FILE, PORT
 from ci_buildx.builder.manifests.buildkitd import CERTIFICATE_FILE, KEY_FILE
 from ci_buildx.buildkit.gateway import REQUEST, FrontendRequest
 from ci_buildx.buildkit.grpc import load_grpc
-from ci_buildx.buildkit.history import HISTORY_EVENT, BuildRecord, HistoryEvent, RecordBlob, RecordResult
+from ci_buildx.buildkit.history import (
+    HISTORY_CHANGE,
+    HISTORY_EVENT,
+    HISTORY_REQUEST,
+    BuildRecord,
+    HistoryChange,
+    HistoryEvent,
+    HistoryRequest,
+    RecordBlob,
+    RecordResult,
+    RecordState,
+)
 from ci_buildx.buildkit.messages import (
     PRUNE_REQUEST,
     SOLVE_REQUEST,
@@ -25,12 +36,13 @@ from ci_buildx.buildkit.messages import (
     SolveRequest,
     UsageRecord,
 )
-from ci_buildx.model.status import Vertex
-from ci_buildx.session.content import READ_RESPONSE
+from ci_buildx.model.status import Vertex, VertexLog
+from ci_buildx.session.content import INFO_REQUEST, READ_REQUEST, READ_RESPONSE, ReadResponse
 from ci_buildx.wire.protobuf import MessageSchema, encode_length_delimited
 
 VERSION = "v0.34.2"
 _HESITATION = 0.2
+_PIECE = 100
 DIGEST = f"sha256:{'a' * 64}"
 
 
@@ -61,16 +73,24 @@ class Script:
     """What the buildkitds of all pods answer, and what they were asked.
 
     ``answer`` returns the exporters' response to a Solve, or raises SolveFault. ``call`` is the frontend's answer to a
-    call. ``warnings`` are reported for the only step. ``records`` are in each pod's cache. ``provenance`` is the
-    predicate in the record of each build, without which there is none.
+    call. ``warnings`` are reported for the only step, which prints ``output``. ``records`` are in each pod's cache,
+    ``history`` and ``blobs`` (by digest) in its history, whose clock is ``clock``. ``provenance`` is the predicate in
+    the record of each build, without which there is none. ``traces`` are the spans that the Solves were below.
     """
 
     answer: Callable[[SolveRequest], Mapping[str, str]] = lambda _: {"containerimage.digest": DIGEST}
     call: Callable[[FrontendRequest], Mapping[str, str]] = lambda _: {}
     warnings: tuple[str, ...] = ()
+    output: bytes = b""
     records: tuple[UsageRecord, ...] = ()
     provenance: bytes = b""
+    history: list[BuildRecord] = field(default_factory=list)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    clock: str = "2026-11-30T10:00:00Z"
+    listed: list[HistoryRequest] = field(default_factory=list)
+    changed: list[HistoryChange] = field(default_factory=list)
     solved: list[SolveRequest] = field(default_factory=list)
+    traces: list[str] = field(default_factory=list)
     called: list[FrontendRequest] = field(default_factory=list)
     pruned: list[PruneRequest] = field(default_factory=list)
 
@@ -82,7 +102,8 @@ class Script:
             SimpleNamespace(vertex=STEP.digest, level=1, short=text, detail=(), url="", info=place, ranges=())
             for text in self.warnings
         ]
-        return STATUS_RESPONSE.encode(SimpleNamespace(vertexes=(STEP,), statuses=(), logs=(), warnings=warnings))
+        logs = (VertexLog(vertex=STEP.digest, timestamp=1.5, data=self.output),) if self.output else ()
+        return STATUS_RESPONSE.encode(SimpleNamespace(vertexes=(STEP,), statuses=(), logs=logs, warnings=warnings))
 
 
 class ScriptedBuildkitd:
@@ -104,19 +125,24 @@ class ScriptedBuildkitd:
             "DiskUsage": grpc.unary_unary_rpc_method_handler(self._read_usage),
             "Prune": grpc.unary_stream_rpc_method_handler(self._prune),
             "ListenBuildHistory": grpc.unary_stream_rpc_method_handler(self._list_history),
+            "UpdateBuildHistory": grpc.unary_unary_rpc_method_handler(self._change_history),
         }
-        content = {"Read": grpc.unary_stream_rpc_method_handler(self._read_blob)}
+        content = {
+            "Info": grpc.unary_unary_rpc_method_handler(self._find_blob),
+            "Read": grpc.unary_stream_rpc_method_handler(self._read_blob),
+        }
         bridge = {
             "Solve": grpc.unary_unary_rpc_method_handler(self._ask_frontend),
             "Return": grpc.unary_unary_rpc_method_handler(self._end_call),
         }
         self._server = grpc.server(ThreadPoolExecutor(8))
-        services = {"Control": control, "frontend.LLBBridge": bridge}
+        services = {
+            "moby.buildkit.v1.Control": control,
+            "moby.buildkit.v1.frontend.LLBBridge": bridge,
+            "containerd.services.content.v1.Content": content,
+        }
         self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler(f"moby.buildkit.v1.{name}", one) for name, one in services.items()]
-        )
-        self._server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("containerd.services.content.v1.Content", content)]
+            [grpc.method_handlers_generic_handler(name, one) for name, one in services.items()]
         )
         keys = {name: base64.b64decode(text) for name, text in files.items()}
         credentials = grpc.ssl_server_credentials(
@@ -124,19 +150,6 @@ class ScriptedBuildkitd:
         )
         self._server.add_secure_port(f"{ip}:{PORT}", credentials)
         self._server.start()
-
-    def _list_history(self, message: bytes, _: Any) -> Iterator[bytes]:
-        if self._script.provenance:
-            attestation = RecordBlob(
-                media_type="application/vnd.in-toto+json",
-                digest=_compute_digest(self._script.provenance),
-                annotations={"in-toto.io/predicate-type": "https://slsa.dev/provenance/v1"},
-            )
-            record = BuildRecord(ref="r", result=RecordResult(attestations=(attestation,)))
-            yield HISTORY_EVENT.encode(HistoryEvent(type=1, record=record))
-
-    def _read_blob(self, message: bytes, _: Any) -> Iterator[bytes]:
-        yield READ_RESPONSE.encode(SimpleNamespace(offset=0, data=self._script.provenance))
 
     def stop(self) -> None:
         """End all calls and free the port."""
@@ -160,6 +173,7 @@ class ScriptedBuildkitd:
     def _solve(self, message: bytes, context: Any) -> bytes:
         request = _REQUEST.decode(message)
         self._script.solved.append(request)
+        self._script.traces.append(dict(context.invocation_metadata()).get("traceparent", ""))
         self._told.wait(20)
         if not request.frontend:
             self._returned.wait(20)
@@ -195,6 +209,46 @@ class ScriptedBuildkitd:
 
     def _read_usage(self, _: bytes, __: Any) -> bytes:
         return b"".join(encode_length_delimited(1, USAGE_RECORD.encode(record)) for record in self._script.records)
+
+    def _list_history(self, message: bytes, context: Any) -> Iterator[bytes]:
+        """Apply no filters, as buildkitd applies none to running builds."""
+        request = HISTORY_REQUEST.decode(message)
+        self._script.listed.append(request)
+        context.send_initial_metadata((("buildkit-current-timestamp", self._script.clock),))
+        for record in self._script.history:
+            if request.ref in ("", record.ref):
+                state = RecordState.STARTED if record.completed_at is None else RecordState.COMPLETE
+                yield HISTORY_EVENT.encode(HistoryEvent(type=state, record=record))
+        if self._script.provenance:
+            attestation = RecordBlob(
+                media_type="application/vnd.in-toto+json",
+                digest=_compute_digest(self._script.provenance),
+                annotations={"in-toto.io/predicate-type": "https://slsa.dev/provenance/v1"},
+            )
+            record = BuildRecord(ref=request.ref, result=RecordResult(attestations=(attestation,)))
+            yield HISTORY_EVENT.encode(HistoryEvent(type=RecordState.COMPLETE, record=record))
+
+    def _change_history(self, message: bytes, context: Any) -> bytes:
+        change = HISTORY_CHANGE.decode(message)
+        self._script.changed.append(change)
+        if change.ref not in [record.ref for record in self._script.history]:
+            context.abort(load_grpc().StatusCode.NOT_FOUND, f"{change.ref}: not found")
+        return b""
+
+    def _find_blob(self, message: bytes, context: Any) -> bytes:
+        digest = INFO_REQUEST.decode(message).digest
+        if digest not in self._script.blobs:
+            context.abort(load_grpc().StatusCode.NOT_FOUND, f"{digest}: not found")
+        return b""
+
+    def _read_blob(self, message: bytes, context: Any) -> Iterator[bytes]:
+        digest = READ_REQUEST.decode(message).digest
+        blobs = {**self._script.blobs, _compute_digest(self._script.provenance): self._script.provenance}
+        if digest not in blobs:
+            context.abort(load_grpc().StatusCode.NOT_FOUND, f"{digest}: not found")
+        content = blobs[digest]
+        for start in range(0, len(content), _PIECE):
+            yield READ_RESPONSE.encode(ReadResponse(offset=start, data=content[start : start + _PIECE]))
 
     def _prune(self, message: bytes, _: Any) -> Iterator[bytes]:
         self._script.pruned.append(PRUNE_REQUEST.decode(message))

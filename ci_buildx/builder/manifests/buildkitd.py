@@ -57,6 +57,14 @@ def make_profile_annotations(settings: BuilderSettings, server: tuple[int, int])
     return notes
 
 
+def make_metrics_annotations(settings: BuilderSettings) -> dict[str, str]:
+    """Return the annotations by which Prometheus' usual configuration of Kubernetes finds a pod, {} without metrics."""
+    if not settings.metrics_port:
+        return {}
+    found = {"scrape": "true", "port": str(settings.metrics_port), "path": "/metrics"}
+    return {f"prometheus.io/{name}": value for name, value in found.items()}
+
+
 def choose_pod_security(settings: BuilderSettings) -> str:
     """Return the PodSecurity level that the pods need.
 
@@ -104,6 +112,8 @@ def make_arguments(settings: BuilderSettings) -> list[str]:
     if settings.rootless:
         # A pod has no right to a separate /proc for each step (BuildKit docs/rootless.md).
         flags.append("--oci-worker-no-process-sandbox")
+    if settings.metrics_port:
+        flags += ["--debugaddr", f":{settings.metrics_port}"]
     # A pod's address appears in its status up to a second after buildkitd has answered through a tunnel.
     flags += ["--oci-worker-labels", f"{ADDRESS_LABEL}=$({_ADDRESS_VARIABLE})"]
     return [*flags, *settings.buildkitd_flags]
@@ -207,6 +217,22 @@ def add_defaults(settings: BuilderSettings) -> BuilderSettings:
         most = max(1, int(parse_quantity(room, source="the state's limit") * _SHARE / 10**6))
         made.append(f"--oci-worker-gc-keepstorage={max(1, most // 8)},0,{most}")
     return replace(settings, buildkitd_flags=(*made, *settings.buildkitd_flags))
+
+
+_NO_HISTORY = """
+[history]
+  maxEntries = 0
+"""
+
+
+def add_job_defaults(settings: BuilderSettings) -> BuilderSettings:
+    """Return the settings of a job's builder: with metrics, its builds are counted, but no history is written.
+
+    Builds with neither are ``internal``, and buildkitd does not count those (BuildKit 0.34.2, ``solver/llbsolver``).
+    """
+    if not settings.metrics_port or "history" in _list_keys(parse_toml(settings.buildkitd_config)):
+        return settings
+    return replace(settings, buildkitd_config=settings.buildkitd_config + _NO_HISTORY)
 
 
 def _list_user_settings(settings: BuilderSettings) -> Iterator[str]:

@@ -67,6 +67,7 @@ def make_pod_template(draft: BuilderSpec, node: NodePlan, tenure: WorkloadTraits
     marks = {**dict(settings.labels), **draft.identity.labels, labels.NODE: node.name}
     notes = {
         _SAFE_TO_EVICT: "false",
+        **buildkitd.make_metrics_annotations(settings),
         **dict(settings.annotations),
         **buildkitd.make_profile_annotations(settings, draft.server),
     }
@@ -205,7 +206,7 @@ def _make_container(draft: BuilderSpec, tenure: WorkloadTraits) -> Manifest:
         "name": CONTAINER,
         "image": settings.image,
         "args": buildkitd.make_arguments(settings),
-        "ports": [{"name": "mtls", "containerPort": PORT, "protocol": "TCP"}],
+        "ports": _list_ports(settings),
         # Cheaper each second than running buildctl. buildkitd listens a moment before its workers are up
         # (cmd/buildkitd/main.go); a build relies on the first gRPC answer instead.
         "readinessProbe": {
@@ -226,6 +227,11 @@ def _make_container(draft: BuilderSpec, tenure: WorkloadTraits) -> Manifest:
     if resources := _drop_empty({"requests": settings.requests, "limits": settings.limits}):
         container["resources"] = resources
     return container
+
+
+def _list_ports(settings: BuilderSettings) -> list[Manifest]:
+    ports = {"mtls": PORT, **({"metrics": settings.metrics_port} if settings.metrics_port else {})}
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
 def _drop_empty(quantities: Mapping[str, Iterable[tuple[str, str]]]) -> Manifest:

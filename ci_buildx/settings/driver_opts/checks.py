@@ -67,6 +67,7 @@ Choice = TypeVar("Choice", bound=StrEnum)
 _MOST_REPLICAS = 2**31 - 1
 _MOST_ELASTIC = 1000
 _MOST_DIGITS = 11
+_FIRST_PORT, _LAST_PORT, _MTLS_PORT = 1024, 65535, 1234
 _HOST_TEXT = r"[A-Za-z0-9_.-]+(?::[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](?::[0-9]{1,5})?"
 _VARIABLE = compile_lazily(r"[^=\0]+")
 _HOST = compile_lazily(_HOST_TEXT)
@@ -121,6 +122,14 @@ def check_most_builds(count: int, *, source: str) -> int:
     if not 0 <= count <= MOST_BUILDS:
         raise InputError(f"{count} is not a whole number from 0 to {MOST_BUILDS}", source=source)
     return count
+
+
+def check_metrics_port(port: int, *, source: str) -> int:
+    """Check the port of buildkitd's metrics: 0 for none. A rootless buildkitd cannot use ports below 1024."""
+    if port and (not _FIRST_PORT <= port <= _LAST_PORT or port == _MTLS_PORT):
+        text = f"{port} is not a port from {_FIRST_PORT} to {_LAST_PORT}, other than {_MTLS_PORT}"
+        raise InputError(text, source=source, fix="set 6060")
+    return port
 
 
 def check_selector(pairs: Mapping[str, str], *, source: str) -> Pairs:

@@ -223,6 +223,14 @@ OF_OURS = (
         help="with `replicas=MIN..MAX`: time without a build after which a pod is removed; by default `10m`",
     ),
     DriverOption(
+        name="metrics-port",
+        shape=OptionShape.NUMBER,
+        field="metrics_port",
+        check=checks.check_metrics_port,
+        help="port of buildkitd's Prometheus metrics (`/metrics`), usually `6060`, with annotations `prometheus.io/…`; "
+        "the port also has buildkitd's debug pages, without a login; by default none",
+    ),
+    DriverOption(
         name="priority-class",
         pod_field="priorityClassName",
         check=checks.check_object_name,

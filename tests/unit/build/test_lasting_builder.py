@@ -9,6 +9,7 @@ from ci_buildx.errors import BuildkitError, RegistryError
 from ci_buildx.manage import builders
 from ci_buildx.model import platform
 from ci_buildx.settings.builder import LoadBalance, Registries
+from ci_buildx.settings.values import FrontendCall
 from tests.unit.build.whole_build import NODES, WholeBuild
 from tests.unit.lasting import PODS, create_builder, make_target
 from tests.unit.memory_cluster import Manifest
@@ -119,3 +120,18 @@ def test_its_default_load_applies_to_builds_without_an_output(build: WholeBuild)
     (request,) = build.cluster.script.solved
     assert [exporter.type for exporter in request.exporters] == ["docker"]
     assert "no output is set" not in build.output
+
+
+def test_its_history_keeps_builds_but_no_calls(build: WholeBuild) -> None:
+    create_builder(build.cluster, node="amd", platforms=(AMD64,))
+    create_builder(build.cluster, node="arm", platforms=(ARM64,), append=True)
+    build.options["platforms"] = NODES
+    result = build.run(builder_name="kube")
+    one, other = build.cluster.script.solved
+    assert not (one.internal or other.internal)
+    assert one.ref == other.ref
+    assert result.metadata["buildx.build.ref"] == f"kube/amd/{one.ref}"
+    build.options["call"] = FrontendCall(method="targets")
+    build.cluster.script.call = lambda _: {"result.txt": "", "result.json": "{}", "result.statuscode": "0"}
+    assert "buildx.build.ref" not in build.run(builder_name="kube").metadata
+    assert build.cluster.script.solved[-1].internal

@@ -143,6 +143,28 @@ def test_only_a_dockerfile_with_steps_needs_an_emulator(text: str, runs: bool, t
     assert may_run_steps(BuildSettings(context=tmp_path, dockerfile=tmp_path / "missing"))
 
 
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ("", "\n[history]\n  maxEntries = 0\n"),
+        ("debug = true\n", "debug = true\n\n[history]\n  maxEntries = 0\n"),
+        ("[History]\nmaxEntries = 9\n", "[History]\nmaxEntries = 9\n"),
+    ],
+)
+def test_a_jobs_builder_with_metrics_counts_its_builds(build: WholeBuild, config: str, expected: str) -> None:
+    made: list[str] = []
+
+    def look(path: str) -> None:
+        if "/configmaps/" in path or path.endswith("/configmaps"):
+            made.append(build.cluster.objects[path]["data"]["buildkitd.toml"])
+
+    build.cluster.meanwhile = look
+    build.run(builder=BuilderSettings(metrics_port=6060, buildkitd_config=config))
+    (request,) = build.cluster.script.solved
+    assert not request.internal
+    assert made == [expected]
+
+
 def test_in_an_existing_namespace_only_the_builders_objects_are_removed(build: WholeBuild) -> None:
     assert build.run(builder=BuilderSettings(namespace="ci")).namespace == "ci"
     assert build.list_changes()[:2] == ["POST jobs", "POST secrets"]

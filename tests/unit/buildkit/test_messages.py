@@ -33,6 +33,7 @@ from ci_buildx.model.platform import Platform
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.settings.values import SourceConstraint, SourcePolicy, SourceRule, SourceSelector, SourceUpdate
 from tests.unit.wire import compiled
+from tests.unit.wire.compiled import fill
 
 attrs = st.dictionaries(st.text(), st.text(), max_size=3)
 entries = st.lists(st.builds(ExporterEntry, st.text(), attrs), max_size=3).map(tuple)
@@ -97,26 +98,6 @@ updates = st.builds(
 def control() -> Any:
     """The module that protoc makes of control.proto, to compare our messages with."""
     return compiled.load("buildkit/control.proto")
-
-
-def fill(message: Any, values: dict[str, Any]) -> None:
-    """Set the fields of a generated message; None stays unset, seconds become a Timestamp."""
-    for name, value in values.items():
-        if value is None:
-            continue
-        if isinstance(value, dict):
-            getattr(message, name).update(value)
-        elif isinstance(value, tuple | list):
-            target = getattr(message, name)
-            for item in value:
-                if isinstance(item, dict):
-                    fill(target.add(), item)
-                else:
-                    target.append(item)
-        elif isinstance(value, float):
-            getattr(message, name).FromMilliseconds(round(value * 1000))
-        else:
-            setattr(message, name, value)
 
 
 def generated_warning(warning: VertexWarning) -> dict[str, Any]:

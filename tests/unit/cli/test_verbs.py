@@ -121,3 +121,10 @@ def test_the_reference_has_a_section(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main, "VERBS", {name: TABLE[name] for name in ("fruit peel", "version")})
     section = "## fruit peel\n\nPeel a fruit.\n\n    kube-builder fruit peel [OPTIONS] NAME\n\nPeels a fruit.\n"
     assert section in commands.page()
+
+
+def test_a_verb_may_begin_with_the_words_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TABLE, "fruit peel thin", "peel a fruit thinly")
+    assert main.find_verb(["fruit", "peel", "thin", "kiwi"]) == ("fruit peel thin", ["kiwi"])
+    assert main.find_verb(["fruit", "peel", "kiwi", "thin"]) == ("fruit peel", ["kiwi", "thin"])
+    assert main.find_verb(["fruit", "peel"]) == ("fruit peel", [])

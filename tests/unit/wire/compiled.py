@@ -33,3 +33,23 @@ def _import(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def fill(message: Any, values: dict[str, Any]) -> None:
+    """Set the fields of a generated message; None stays unset, seconds become a Timestamp."""
+    for name, value in values.items():
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            getattr(message, name).update(value)
+        elif isinstance(value, tuple | list):
+            target = getattr(message, name)
+            for item in value:
+                if isinstance(item, dict):
+                    fill(target.add(), item)
+                else:
+                    target.append(item)
+        elif isinstance(value, float):
+            getattr(message, name).FromMilliseconds(round(value * 1000))
+        else:
+            setattr(message, name, value)

@@ -41,6 +41,7 @@ FULL = BuilderSettings(
     image="registry.example/mirror/buildkit:1",
     replicas=3,
     max_builds=5,
+    metrics_port=6060,
     nodeselector=(("pool", "ci"), ("disk", "ssd")),
     tolerations=(Toleration(key="dedicated", value="ci"), Toleration(operator="Exists", effect="NoExecute", seconds=9)),
     annotations=(("team.example/owner", "images"),),

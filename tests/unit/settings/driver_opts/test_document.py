@@ -28,6 +28,7 @@ namespace: ci
 replicas: 2..4
 idle-timeout: 90
 max-builds: 3
+metrics-port: 6060
 loadbalance: random
 default-load: true
 timeout: 3m
@@ -61,6 +62,7 @@ pod-template: {spec: {hostAliases: [{ip: 192.0.2.7, hostnames: [x]}]}}
 """
 AS_OPTIONS = (
     "image=registry.example/buildkit:1,namespace=ci,replicas=2..4,idle-timeout=90,max-builds=3,loadbalance=random",
+    "metrics-port=6060",
     "default-load=true,timeout=3m",
     "requests.cpu=0.5,requests.memory=4Gi,requests.ephemeral-storage=1Gi",
     "limits.cpu=2,limits.memory=8Gi,limits.ephemeral-storage=10Gi",

@@ -53,6 +53,8 @@ def test_the_last_of_a_name_counts_and_empty_ones_do_not() -> None:
             "replicas=0..3,idle-timeout=1m",
             {"replicas": 1, "scaling": ReplicaRange(least=0, most=3, idle=60.0)},
         ),
+        ("metrics-port=9100", {"metrics_port": 9100}),
+        ("metrics-port=0", {}),
         ("max-builds=0,loadbalance=least", {"max_builds": 0, "loadbalance": LoadBalance.LEAST}),
         (
             '"nodeselector=label1=value1,label2=value2","tolerations=key=key1,value=value1"',
@@ -201,6 +203,8 @@ def test_resources_of_several_options_are_compared() -> None:
         ("replicas=3..2", " replicas: '3..2' is not a range of replicas; write it like 2..20; the maximum is 1000"),
         ("replicas=2..x", " replicas: '2..x' is not a range of replicas; write it like 2..20; the maximum is 1000"),
         ("replicas=2..9999", " replicas: '2..9999' is not a range of replicas; write it like 2..20; the maximum is"),
+        ("metrics-port=80", " metrics-port: 80 is not a port from 1024 to 65535, other than 1234; set 6060"),
+        ("metrics-port=1234", " metrics-port: 1234 is not a port from 1024 to 65535, other than 1234; set 6060"),
         ("max-builds=-1", " max-builds: '-1' is not a whole number"),
         ("max-builds=2000", " max-builds: 2000 is not a whole number from 0 to 1000"),
         (

@@ -1,0 +1,1 @@
+"""Finished builds as buildkitd remembers them: what `kube-builder history` shows and exports."""
