@@ -330,7 +330,7 @@ def solve_connected(
 
 
 def _is_counted(site: BuildRun, builder: Builder) -> bool:
-    """Return whether anybody can look at what the builder keeps of this build; calls leave no trace, as in buildx."""
+    """Return whether anyone can look at what the builder keeps of this build; calls leave no trace, as in buildx."""
     own = not site.settings.builder_name
     watched = builder.location.lasting or (own and bool(site.settings.builder.metrics_port))
     return watched and not site.settings.build.call
