@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 from ci_buildx.bake.execution import FailureMode, TargetExecution
 from ci_buildx.bake.jobs import TargetJob
 from ci_buildx.build import run as build_run
-from ci_buildx.build.build_run import BOOTING, BuildRun, collect_secrets, hide_in, record_build
-from ci_buildx.build.builder_scope import open_builder
+from ci_buildx.build.build_run import BuildRun, collect_secrets
+from ci_buildx.build.builder_scope import RunRequest, open_run_scope
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
 from ci_buildx.build.links import LinkKey, TargetLinks
@@ -22,13 +22,10 @@ from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.plan import Plan
 from ci_buildx.buildkit import exporters
 from ci_buildx.errors import InputError, KubeBuilderError, Stopped
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.registry import credentials
-from ci_buildx.runtime.phases import PhaseTimes
-from ci_buildx.runtime.signals import SignalHandler, start_thread
-from ci_buildx.settings.values import Settings, TransportChoice
+from ci_buildx.runtime.signals import start_thread
+from ci_buildx.settings.values import Settings
 
 if TYPE_CHECKING:
     from ci_buildx.build.connect import NodeConnection
@@ -90,50 +87,30 @@ def run_targets(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
 def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     settings, env = session.settings, session.env
     hidden = tuple(dict.fromkeys(text for job in jobs for text in collect_secrets(job.settings.build, env)))
-    cluster = config.load_cluster(settings.cluster, env=env)
-    store = credentials.load_credentials(env)
-    tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
-    start_thread(lambda: build_run.import_early(tunnelled))
     identity = session.identity
     if identity is None and not settings.builder_name:
         identity = origin.make_job_identity(settings.build.context, env)
-    builds = [job.settings.build for job in jobs]
-    shown = build_run.open_masked_display(settings, session.display_stream, builds, env=env, hidden=hidden)
-    try:
-        with SignalHandler() as interrupts, KubeClient(cluster) as kube, ExitStack() as undo:
-            if tunnelled:
-                kube.warm()
-            site = BuildRun(
-                settings=settings,
-                kube=kube,
-                display=shown,
-                env=env,
-                stop=interrupts.stop,
-                phases=PhaseTimes(),
-                boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
-                undo=undo,
-            )
-            with record_build(site, None), open_builder(site, interrupts, identity, session.announce) as builder:
-                try:
-                    work = _TargetWork(jobs, site, builder, store, session.execution)
-                    with ExitStack() as checks:
-                        for job in jobs:
-                            asked = replace(site, settings=job.settings)
-                            checks.enter_context(build_run.check_registries(asked, builder, store, interrupts.fail))
-                        outcome = interrupts.run(work.run, settle=0)
-                except BaseException:
-                    shown.cancel()
-                    raise
-                session.deliver(outcome)
-                if outcome.error is not None:
-                    raise outcome.error
-        outcome = replace(outcome, phases={name: round(one, 3) for name, one in site.phases.seconds.items()})
-    except BaseException as error:
-        hide_in(error, shown.mask)
-        shown.close(error)
-        raise
-    shown.close()
-    return outcome
+    request = RunRequest(
+        settings=settings,
+        builds=[job.settings.build for job in jobs],
+        env=env,
+        display_stream=session.display_stream,
+        hidden=hidden,
+        identity=identity,
+        announce=session.announce,
+    )
+    with open_run_scope(request) as scope:
+        with scope.open_builder() as run:
+            with run.cancel_on_failure(), ExitStack() as checks:
+                work = _TargetWork(jobs, run.site, run.builder, run.store, session.execution)
+                for job in jobs:
+                    asked = replace(run.site, settings=job.settings)
+                    checks.enter_context(build_run.check_registries(asked, run.builder, run.store, run.interrupts.fail))
+                outcome = run.interrupts.run(work.run, settle=0)
+            session.deliver(outcome)
+            if outcome.error is not None:
+                raise outcome.error
+        return replace(outcome, phases={name: round(one, 3) for name, one in run.site.phases.seconds.items()})
 
 
 class _TargetWork:
