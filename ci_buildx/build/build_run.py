@@ -39,7 +39,8 @@ class BuildRun:
     and reached; a new builder's begins when it exists. ``clocks`` resolves to the clocks of the shared folders by name.
     ``checkout`` returns the request attributes that describe the commit. ``undo`` is closed by the main thread when the
     build ends, even by a signal, for which work in other threads does not end in time. ``label`` precedes the names of
-    its steps, if several builds share a display; ``join`` returns what its share on a node exchanges with the others.
+    its steps, if several builds share a display; ``join`` returns what its share on a node exchanges with the others,
+    and ``share`` the frontend attributes for folders that it shares with them there.
     """
 
     settings: Settings
@@ -54,6 +55,7 @@ class BuildRun:
     undo: ExitStack = field(default_factory=ExitStack)
     label: str = ""
     join: Callable[[str], LinkedSolve | None] = lambda _: None
+    share: Callable[[str], dict[str, str]] = lambda _: {}
 
 
 _LARGEST = 1 << 13

@@ -168,7 +168,11 @@ class _NodeSolve:
             folder_key=lambda folder: origin.make_context_shared_key(folder, self.site.env),
         )
         # Internal builds leave no history: it would end with the job's builder, and writing it delays each build's end.
-        wanted = replace(wanted, frontend_attrs=wanted.frontend_attrs | self.site.checkout(), internal=True)
+        wanted = replace(
+            wanted,
+            frontend_attrs=wanted.frontend_attrs | self.site.checkout() | self.site.share(node.name),
+            internal=True,
+        )
         stop, done = threading.Event(), threading.Event()
         silence = SilenceReport(self.site.display, self.connection.pod)
         start_thread(lambda: self.guard(session, silence, stop, done))
