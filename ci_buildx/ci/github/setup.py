@@ -133,9 +133,17 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     if not given.switch("cleanup"):
         commands.append_value(env, commands.STATE, KEPT, "true")
     stdout.write(f"builder   {kept.name}\ntime      {time.monotonic() - begun:.1f} s\n")
-    commands.append_values(env, commands.OUTPUT, make_setup_outputs(kept))
+    outputs, variables = make_setup_outputs(kept), make_setup_variables(kept, given)
+    if given.switch("expose"):
+        from ci_buildx.ci.github import expose
+
+        sockets = expose.start_server(kept, given, env, lifetime=settings.builder.lifetime)
+        outputs |= expose.make_outputs(sockets)
+        variables |= expose.make_variables(sockets)
+        stdout.writelines(f"socket    {path}\n" for path in sockets)
+    commands.append_values(env, commands.OUTPUT, outputs)
     if given.switch("use"):
-        commands.append_values(env, commands.ENVIRONMENT, make_setup_variables(kept, given))
+        commands.append_values(env, commands.ENVIRONMENT, variables)
     return 0
 
 
