@@ -15,16 +15,22 @@ from ci_buildx.builder.rbac.rights import RightsMode
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE, COMPONENT = "gitlab-template/kube-builder.yml", "templates/kube-builder.yml"
 MERGE_TEMPLATE, MERGE_COMPONENT = "gitlab-template/merge.yml", "templates/merge.yml"
-FILES = ("action.yml", "setup/action.yml", "merge/action.yml", TEMPLATE, MERGE_TEMPLATE)
+BAKE_TEMPLATE, BAKE_COMPONENT = "gitlab-template/bake.yml", "templates/bake.yml"
+ACTIONS = (".", "setup", "merge", "bake", "bake/subaction/matrix", "bake/subaction/list-targets")
+FILES = (*(f"{place}/action.yml" for place in ACTIONS), TEMPLATE, MERGE_TEMPLATE, BAKE_TEMPLATE)
 REGIONS: Mapping[str, Callable[[], str]] = {
     "action-inputs": action.action_inputs,
     "setup-inputs": action.setup_inputs,
     "merge-inputs": action.merge_inputs,
+    "bake-inputs": action.bake_inputs,
+    "matrix-inputs": action.matrix_inputs,
+    "list-targets-inputs": action.list_targets_inputs,
     "action-table": pages.action_table,
     "setup-table": pages.setup_table,
     "action-outputs": pages.action_outputs_table,
     "setup-outputs": pages.setup_outputs_table,
     "merge-table": pages.merge_table,
+    "bake-table": pages.bake_table,
     "options-table": pages.options_table,
     "attributes-table": pages.attributes_table,
     "buildx-variables": pages.variables_table,
@@ -33,6 +39,8 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "gitlab-variables": gitlab.gitlab_variables,
     "gitlab-merge-inputs": gitlab.gitlab_merge_inputs,
     "gitlab-merge-variables": gitlab.gitlab_merge_variables,
+    "gitlab-bake-inputs": gitlab.gitlab_bake_inputs,
+    "gitlab-bake-variables": gitlab.gitlab_bake_variables,
     "driver-opts": driver.options_table,
     "layers": layers.layers_picture,
     "conformance": conformance.table,
@@ -55,6 +63,7 @@ def stale() -> dict[Path, str]:
     whole = {name: make() for name, make in WHOLE.items()}
     whole[COMPONENT] = component.component(filled[ROOT / TEMPLATE])
     whole[MERGE_COMPONENT] = component.merge_component(filled[ROOT / MERGE_TEMPLATE])
+    whole[BAKE_COMPONENT] = component.bake_component(filled[ROOT / BAKE_TEMPLATE])
     for name, text in whole.items():
         path = ROOT / name
         texts[path], filled[path] = path.read_text(encoding="utf-8") if path.exists() else "", text

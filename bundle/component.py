@@ -21,6 +21,17 @@ _MERGE_HEAD = """\
 #
 # `make bundle` writes this file; it is gitlab-template/merge.yml under another head.
 """
+_BAKE_HEAD = """\
+# Builds the targets of a bake definition on Kubernetes, as a CI/CD component:
+#
+#   include:
+#     - component: $CI_SERVER_FQDN/org/kube-builder/bake@v1
+#       inputs:
+#         targets: ["app", "worker"]
+#         push: true
+#
+# `make bundle` writes this file; it is gitlab-template/bake.yml under another head.
+"""
 
 
 def component(template: str) -> str:
@@ -31,6 +42,11 @@ def component(template: str) -> str:
 def merge_component(template: str) -> str:
     """Return the merge's component, made from the template's text."""
     return _write(_MERGE_HEAD, template)
+
+
+def bake_component(template: str) -> str:
+    """Return the bake's component, made from the template's text."""
+    return _write(_BAKE_HEAD, template)
 
 
 def _write(head: str, template: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bundle.describe import scalar, sentence
-from ci_buildx.ci import inputs
+from ci_buildx.ci import bake_inputs, inputs
 from ci_buildx.ci.gitlab.inputs import DEFAULTS, JOB_NAME, name_variable
 from ci_buildx.settings.option import Option, OptionKind, OptionSurface
 
@@ -45,6 +45,16 @@ def gitlab_merge_inputs() -> str:
 def gitlab_merge_variables() -> str:
     """Return the merge job's variables."""
     return _variables(inputs.list_merge_inputs(OptionSurface.GITLAB))
+
+
+def gitlab_bake_inputs() -> str:
+    """Return the bake template's ``spec: inputs``."""
+    return "".join(_input(option) for option in bake_inputs.list_bake_inputs(OptionSurface.GITLAB))
+
+
+def gitlab_bake_variables() -> str:
+    """Return the bake job's variables."""
+    return _variables(bake_inputs.list_bake_inputs(OptionSurface.GITLAB))
 
 
 def _variables(options: Iterable[Option]) -> str:

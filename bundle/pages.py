@@ -9,7 +9,7 @@ import yaml
 
 from bundle.describe import sentence
 from ci_buildx.build.context import origin
-from ci_buildx.ci import inputs
+from ci_buildx.ci import bake_inputs, inputs
 from ci_buildx.settings import attribute_table, docker_variables
 from ci_buildx.settings import options as settings_options
 from ci_buildx.settings.attribute_table import OutputAttribute
@@ -48,6 +48,11 @@ def _make_outputs_table(action: str) -> str:
 def merge_table() -> str:
     """Return the table of the merge step's inputs."""
     return _table(inputs.list_merge_inputs(OptionSurface.GITHUB))
+
+
+def bake_table() -> str:
+    """Return the table of the bake step's inputs."""
+    return _table(bake_inputs.list_bake_inputs(OptionSurface.GITHUB))
 
 
 def _table(options: Iterable[Option]) -> str:

@@ -176,8 +176,11 @@ class SolveError(KubeBuilderError):
     """The build failed.
 
     ``vertex`` is the digest of the failing step ("" if unknown). ``excerpt`` holds the marked lines of the Dockerfile,
-    ready to print ("" if unknown); ``line`` is the number of the first of them (0 if unknown).
+    ready to print ("" if unknown); ``line`` is the number of the first of them (0 if unknown). ``target`` is the target
+    of ``bake`` that failed.
     """
+
+    target = ""
 
     def __init__(self, message: str, *, vertex: str = "", excerpt: str = "", line: int = 0, fix: str = "") -> None:
         super().__init__(message, fix=fix)

@@ -28,6 +28,7 @@ from ci_buildx.hcl.syntax import (
 )
 from ci_buildx.hcl.traversal import read_static
 from ci_buildx.model.record import dataclass, replace
+from ci_buildx.runtime.signals import limit_time
 from ci_buildx.settings.syntax import GO_TRUE, require_boolean
 
 DEFAULT_FILES = (
@@ -41,6 +42,8 @@ RELATIVE = "BUILDX_BAKE_FILE_RELATIVE_PATHS"
 NO_LOOKUP = "BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP"
 LARGEST = 2 << 20
 """Maximum bytes of a definition (docker buildx 0.38.2, ``maxBakeDefinitionSize``)."""
+LONGEST = 20
+"""Seconds for the evaluation of a definition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +114,20 @@ def parse_variables(texts: Iterable[str]) -> dict[str, str]:
 
 
 def load_definition(files: Sequence[DefinitionFile], context: DefinitionContext) -> LoadedDefinition:
-    """Evaluate definitions, merged in order: compose files first. Raises InputError with file, line and column."""
+    """Evaluate definitions, merged in order: compose files first. Raises InputError with file, line and column.
+
+    A definition may be a stranger's, so its evaluation is limited to :data:`LONGEST` seconds.
+    """
+
+    def make_error() -> InputError:
+        read, fix = ", ".join(file.name for file in files), "simplify its loops and regular expressions"
+        return InputError(f"the evaluation took more than {LONGEST} seconds", source=read, fix=fix)
+
+    with limit_time(LONGEST, make_error):
+        return _load_definition(files, context)
+
+
+def _load_definition(files: Sequence[DefinitionFile], context: DefinitionContext) -> LoadedDefinition:
     relative = bool(context.env.get(RELATIVE, "").strip()) and require_boolean(context.env[RELATIVE], source=RELATIVE)
     sorted_files = _SortedFiles(context)
     for file in files:

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Mapping
 from pathlib import Path
 
-from ci_buildx.bake.paths import CWD, add_folder
+from ci_buildx.bake.paths import CWD, add_folder, list_git_secrets
 from ci_buildx.bake.targets import LINK, BakeTarget
 from ci_buildx.errors import InputError
 from ci_buildx.hcl.functions.text import clean_path
@@ -88,6 +88,9 @@ def make_inputs(target: BakeTarget, remote: str, env: Mapping[str, str]) -> Targ
             contexts.append(f"{name}={_place_context(path, remote)}")
     values["build-contexts"] = contexts
     values |= _make_options(target)
+    if remote:
+        own = values["secrets"]
+        values["secrets"] = [*(own if isinstance(own, list) else ()), *list_git_secrets(remote, place.context, env)]
     if not target.get("ssh") and (is_git_by_ssh(place.context) or (remote and is_git_by_ssh(remote))):
         values["ssh"] = [_DEFAULT_AGENT]
     return TargetInputs(

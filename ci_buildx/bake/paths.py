@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import posixpath
+import re
+from collections.abc import Mapping
 
 from ci_buildx.bake.targets import LINK, BakeDefinition, BakeTarget
 from ci_buildx.hcl.functions.text import clean_path
@@ -13,6 +15,29 @@ CWD = "cwd://"
 """Prefix of a path on this machine, in a definition that was read from elsewhere."""
 _IMAGE = "docker-image:"
 _LAYOUT = "oci-layout://"
+
+
+_TOKENS = {"GIT_AUTH_TOKEN": "BUILDX_BAKE_GIT_AUTH_TOKEN", "GIT_AUTH_HEADER": "BUILDX_BAKE_GIT_AUTH_HEADER"}
+"""Secrets that BuildKit asks for to clone, and their variables."""
+
+
+def list_git_secrets(remote: str, context: str, env: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the secrets to clone a context on the host of the definition ``remote``, named after that host.
+
+    No other host receives them (docker buildx 0.38.2, ``bake/gitauth.go``).
+    """
+    host = _read_host(remote)
+    if not host or host.lower() != _read_host(context).lower():
+        return ()
+    return tuple(f"id={name}.{host},env={variable}" for name, variable in _TOKENS.items() if env.get(variable))
+
+
+def _read_host(url: str) -> str:
+    """Return host and port of a git repository, "" for other contexts."""
+    if not is_git(url):
+        return ""
+    rest = (f"https://{url}" if url.startswith("github.com/") else url).partition("://")[2]
+    return re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
 def is_special(path: str) -> bool:

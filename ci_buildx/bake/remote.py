@@ -7,33 +7,55 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.bake.definitions import DEFAULT_FILES, LARGEST, DefinitionFile
 from ci_buildx.bake.jobs import SharedOptions
+from ci_buildx.bake.paths import list_git_secrets
 from ci_buildx.build.run import run_build
 from ci_buildx.errors import InputError
 from ci_buildx.fsutil import scratch
+from ci_buildx.model.record import dataclass
 from ci_buildx.settings.assembly import make_settings
 from ci_buildx.settings.contexts import is_git, is_git_by_ssh
 from ci_buildx.settings.raw_values import Value
 from ci_buildx.settings.syntax import read_boolean
 
-_TOKENS = {"GIT_AUTH_TOKEN": "BUILDX_BAKE_GIT_AUTH_TOKEN", "GIT_AUTH_HEADER": "BUILDX_BAKE_GIT_AUTH_HEADER"}
-"""Secrets that BuildKit asks for to clone, and their variables."""
+if TYPE_CHECKING:
+    from ci_buildx.builder.builder import BuilderLocation
+    from ci_buildx.builder.identity import JobIdentity
+    from ci_buildx.settings.values import Settings
+
 _AGENT = "BUILDX_BAKE_GIT_SSH"
 _ADVICE = "BUILDX_BAKE_GIT_ADVICE"
 _SOURCE = "definition"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefinitionBuild:
+    """How a CI job runs the build that copies a definition: as whom, and who is told of its builder before it exists.
+
+    ``fit`` changes the settings for the job's log; ``hidden`` are texts to mask.
+    """
+
+    identity: JobIdentity
+    announce: Callable[[BuilderLocation], None]
+    fit: Callable[[Settings], Settings]
+    hidden: Sequence[str] = ()
+
+
 def read_remote_files(
-    url: str, names: Sequence[str], shared: SharedOptions, display_stream: TextIO
+    url: str,
+    names: Sequence[str],
+    shared: SharedOptions,
+    display_stream: TextIO,
+    build: DefinitionBuild | None = None,
 ) -> list[DefinitionFile]:
     """Return the files of a repository; without names, those of the default files that it has.
 
-    Raises InputError for other URLs, SolveError if a file does not exist.
+    ``build`` is set in CI jobs. Raises InputError for other URLs, SolveError if a file does not exist.
     """
     if not is_git(url):
         fix = "name a git repository, or download the definition and name it with --file"
@@ -51,13 +73,23 @@ def read_remote_files(
             **_find_logins(url, shared.env),
         }
         settings = make_settings(values, {**shared.sources, "secrets": "--secret"}, shared.env, shared.cwd)
-        run_build(settings, env=shared.env, display_stream=display_stream)
+        if build is None:
+            run_build(settings, env=shared.env, display_stream=display_stream)
+        else:
+            run_build(
+                build.fit(settings),
+                env=shared.env,
+                display_stream=display_stream,
+                identity=build.identity,
+                announce=build.announce,
+                hidden=build.hidden,
+            )
         return list(_read_files(folder / "out", names))
 
 
 def _find_logins(url: str, env: Mapping[str, str]) -> dict[str, Value]:
     """Return the options for the logins that are only for definitions."""
-    secrets: list[str] = [f"id={name},env={variable}" for name, variable in _TOKENS.items() if env.get(variable)]
+    secrets = list(list_git_secrets(url, url, env))
     found: dict[str, Value] = {"secrets": secrets} if secrets else {}
     if is_git_by_ssh(url):
         paths = env.get(_AGENT, "")

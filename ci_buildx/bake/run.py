@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.bake.execution import FailureMode, TargetExecution
 from ci_buildx.bake.jobs import TargetJob
 from ci_buildx.build import run as build_run
-from ci_buildx.build.build_run import BOOTING, BuildRun, collect_secrets, hide_in, open_trace, record_build
-from ci_buildx.build.builder_scope import open_builder
+from ci_buildx.build.build_run import BuildRun, Hear, collect_secrets
+from ci_buildx.build.builder_scope import RunRequest, open_run_scope
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
 from ci_buildx.build.links import LinkKey, TargetLinks
@@ -21,17 +21,15 @@ from ci_buildx.builder.builder import Builder, BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.plan import Plan
 from ci_buildx.buildkit import exporters
-from ci_buildx.errors import InputError, KubeBuilderError, Stopped
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
+from ci_buildx.errors import InputError, KubeBuilderError, SolveError, Stopped
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.registry import credentials
-from ci_buildx.runtime.phases import PhaseTimes
-from ci_buildx.runtime.signals import SignalHandler, start_thread
-from ci_buildx.settings.values import Settings, TransportChoice
+from ci_buildx.runtime.signals import start_thread
+from ci_buildx.settings.values import Settings
 
 if TYPE_CHECKING:
     from ci_buildx.build.connect import NodeConnection
+    from ci_buildx.build.shared_folders import SharedFolders
     from ci_buildx.builder.boot.watch import Boot
     from ci_buildx.model.status import VertexWarning
 
@@ -53,7 +51,11 @@ Deliver = Callable[[BakeOutcome], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BakeSession:
-    """What runs a bake's targets: settings of the builder, environment, output, how failures are treated."""
+    """What runs a bake's targets: settings of the builder, environment, output, how failures are treated.
+
+    ``hear`` is called with the report of started builds, even if they failed. The texts ``hidden`` are secrets that are
+    not in the targets' settings.
+    """
 
     settings: Settings
     env: Mapping[str, str]
@@ -62,6 +64,8 @@ class BakeSession:
     identity: JobIdentity | None = None
     announce: Callable[[BuilderLocation], None] = lambda _: None
     deliver: Deliver = lambda _: None
+    hear: Hear | None = None
+    hidden: Sequence[str] = ()
 
 
 def run_targets(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
@@ -89,60 +93,36 @@ def run_targets(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
 
 def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     settings, env = session.settings, session.env
-    hidden = tuple(dict.fromkeys(text for job in jobs for text in collect_secrets(job.settings.build, env)))
-    cluster = config.load_cluster(settings.cluster, env=env)
-    store = credentials.load_credentials(env)
-    tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
-    start_thread(lambda: build_run.import_early(tunnelled))
+    hidden = tuple(
+        dict.fromkeys(text for job in jobs for text in collect_secrets(job.settings.build, env, session.hidden))
+    )
     identity = session.identity
     if identity is None and not settings.builder_name:
         identity = origin.make_job_identity(settings.build.context, env)
-    builds = [job.settings.build for job in jobs]
-    shown = build_run.open_masked_display(
-        settings, session.display_stream, builds, env=env, hidden=hidden, identity=identity
+    request = RunRequest(
+        settings=settings,
+        builds=[job.settings.build for job in jobs],
+        env=env,
+        display_stream=session.display_stream,
+        hidden=hidden,
+        identity=identity,
+        announce=session.announce,
+        hear=session.hear,
+        verb="bake",
+        title=", ".join(job.name for job in jobs),
     )
-    phases, title = PhaseTimes(), ", ".join(job.name for job in jobs)
-    try:
-        with (
-            open_trace(shown, phases, env, verb="bake", title=title) as trace,
-            SignalHandler() as interrupts,
-            KubeClient(cluster) as kube,
-            ExitStack() as undo,
-        ):
-            if tunnelled:
-                kube.warm()
-            site = BuildRun(
-                settings=settings,
-                kube=kube,
-                display=shown,
-                env=env,
-                stop=interrupts.stop,
-                phases=phases,
-                trace=trace,
-                boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
-                undo=undo,
-            )
-            with record_build(site, None), open_builder(site, interrupts, identity, session.announce) as builder:
-                try:
-                    work = _TargetWork(jobs, site, builder, store, session.execution)
-                    with ExitStack() as checks:
-                        for job in jobs:
-                            asked = replace(site, settings=job.settings)
-                            checks.enter_context(build_run.check_registries(asked, builder, store, interrupts.fail))
-                        outcome = interrupts.run(work.run, settle=0)
-                except BaseException:
-                    shown.cancel()
-                    raise
-                session.deliver(outcome)
-                if outcome.error is not None:
-                    raise outcome.error
-        outcome = replace(outcome, phases={name: round(one, 3) for name, one in site.phases.seconds.items()})
-    except BaseException as error:
-        hide_in(error, shown.mask)
-        shown.close(error)
-        raise
-    shown.close()
-    return outcome
+    with open_run_scope(request) as scope:
+        with scope.open_builder() as run:
+            with run.cancel_on_failure(), ExitStack() as checks:
+                work = _TargetWork(jobs, run.site, run.builder, run.store, session.execution)
+                for job in jobs:
+                    asked = replace(run.site, settings=job.settings)
+                    checks.enter_context(build_run.check_registries(asked, run.builder, run.store, run.interrupts.fail))
+                outcome = run.interrupts.run(work.run, settle=0)
+            session.deliver(outcome)
+            if outcome.error is not None:
+                raise outcome.error
+        return replace(outcome, phases={name: round(one, 3) for name, one in run.site.phases.seconds.items()})
 
 
 class _TargetWork:
@@ -168,6 +148,7 @@ class _TargetWork:
         self._errors: dict[str, BaseException] = {}
         self._started: set[str] = set()
         self._lock = threading.Lock()
+        self._folders: dict[str, SharedFolders] = {}
 
     def _narrow(self, job: TargetJob) -> Plan:
         """Return the part of the builder's plan for a target. Raises InputError."""
@@ -204,13 +185,34 @@ class _TargetWork:
                 build_run.warn_without_output(replace(self._site, settings=job.settings))
         with connect_nodes(self._site, self._builder) as (boot, connections):
             build_run.start_background_work(self._site, several=len(connections) > 1)
-            threads = [
-                start_thread(lambda job=job: self._build_target(job, boot, connections))  # type: ignore[misc]
-                for job in self._jobs
-            ]
-            for one in threads:
-                one.done.wait()
+            with self._open_folders(connections):
+                threads = [
+                    start_thread(lambda job=job: self._build_target(job, boot, connections))  # type: ignore[misc]
+                    for job in self._jobs
+                ]
+                for one in threads:
+                    one.done.wait()
         return self._judge()
+
+    @contextmanager
+    def _open_folders(self, connections: Sequence[NodeConnection]) -> Iterator[None]:
+        """Open the sessions of folders that targets share on a node. They end after all targets."""
+        if len(self._jobs) < 2:
+            yield
+            return
+        from ci_buildx.build.shared_folders import open_shared_folders
+
+        with ExitStack() as undo:
+            for one in connections:
+                there = [name for name, part in self._plans.items() if one.node.name in {n.name for n in part.nodes}]
+                builds = [job.settings.build for job in self._jobs if job.name in there]
+                opened = open_shared_folders(one, builds, self._site.env, self._site.display)
+                self._folders[one.node.name] = undo.enter_context(opened)
+            yield
+
+    def _share(self, job: TargetJob, node: str) -> dict[str, str]:
+        shared = self._folders.get(node)
+        return shared.make_attributes(job.settings.build, self._site.env) if shared is not None else {}
 
     def _judge(self) -> BakeOutcome:
         failed = [error for name, error in self._errors.items() if name not in self._links.aborted]
@@ -251,6 +253,8 @@ class _TargetWork:
             if isinstance(error, KubeBuilderError) and len(self._jobs) > 1 and not isinstance(error, Stopped):
                 error.message = f"target {job.name}: {error.message}"
                 error.args = (error.message,)
+            if isinstance(error, SolveError):
+                error.target = job.name
             with self._lock:
                 self._errors[job.name] = error
             self._links.fail(job.name, error)
@@ -268,6 +272,7 @@ class _TargetWork:
             checkout=origin.start_git_attributes(job.settings.build, self._site.env, warn=self._site.display.warn),
             label=label,
             join=lambda node: self._links.join(job.name, node, stop),
+            share=lambda node: self._share(job, node),
         )
         narrowed = self._plans[job.name]
         site = build_run.add_builder_load(site, replace(self._builder, plan=narrowed))

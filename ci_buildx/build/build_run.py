@@ -39,7 +39,8 @@ class BuildRun:
     and reached; a new builder's begins when it exists. ``clocks`` resolves to the clocks of the shared folders by name.
     ``checkout`` returns the request attributes that describe the commit. ``undo`` is closed by the main thread when the
     build ends, even by a signal, for which work in other threads does not end in time. ``label`` precedes the names of
-    its steps, if several builds share a display; ``join`` returns what its share on a node exchanges with the others.
+    its steps, if several builds share a display; ``join`` returns what its share on a node exchanges with the others,
+    and ``share`` the frontend attributes for folders that it shares with them there.
     ``counted``: the builder's history, if it has one, and its metrics know the build. ``trace`` is the W3C
     ``traceparent`` of its steps, "" if the build is not traced.
     """
@@ -56,6 +57,7 @@ class BuildRun:
     undo: ExitStack = field(default_factory=ExitStack)
     label: str = ""
     join: Callable[[str], LinkedSolve | None] = lambda _: None
+    share: Callable[[str], dict[str, str]] = lambda _: {}
     counted: bool = False
     trace: str = ""
 
@@ -132,11 +134,11 @@ _TRACED = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", 
 def open_trace(
     shown: BuildDisplay, phases: PhaseTimes, env: Mapping[str, str], *, verb: str, title: str
 ) -> AbstractContextManager[str]:
-    """Return a context manager that traces one run of ``verb`` if the environment asks for it.
+    """Return a context manager that traces one run of ``verb``, if it is not "" and the environment asks for it.
 
     Its value is the ``traceparent`` for calls, "" if the run is not traced.
     """
-    if not any(env.get(name) for name in _TRACED):
+    if not verb or not any(env.get(name) for name in _TRACED):
         return nullcontext("")
     from ci_buildx import __version__
     from ci_buildx.build import tracing

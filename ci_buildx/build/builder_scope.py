@@ -1,16 +1,18 @@
-"""The builder of one build: created for the build and removed afterwards, or an existing one."""
+"""The scope of a run: its display, signals and clients, and its builder, which it creates and removes or finds."""
 
 from __future__ import annotations
 
 import base64
 import json
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
+from importlib import import_module
+from typing import TYPE_CHECKING, TextIO
 
-from ci_buildx.build.build_run import BuildRun
+from ci_buildx.build.build_run import BOOTING, BuildRun, Hear, choose_wording, hide_in, open_trace, record_build
 from ci_buildx.build.context import origin
 from ci_buildx.builder import plan
 from ci_buildx.builder.builder import Builder, BuilderLocation
@@ -19,21 +21,31 @@ from ci_buildx.builder.lifecycle import records
 from ci_buildx.builder.plan import Plan
 from ci_buildx.buildkit import exporters
 from ci_buildx.errors import InputError, Interrupted, LateInputError, Refused, SolveError, Stopped, TeardownError
+from ci_buildx.kube import config
+from ci_buildx.kube.client import KubeClient
 from ci_buildx.model import reference
-from ci_buildx.model.record import replace
-from ci_buildx.model.secret import Secret
+from ci_buildx.model.record import dataclass, replace
+from ci_buildx.model.secret import Secret, mention
+from ci_buildx.progress import display
 from ci_buildx.registry import credentials
 from ci_buildx.registry.credentials import HUB, HUB_KEY, RegistryLogin
+from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import SignalHandler, start_thread
 from ci_buildx.settings.builder import BuilderSettings
-from ci_buildx.settings.values import Settings, TransportChoice
+from ci_buildx.settings.values import BuildSettings, Settings, TransportChoice
 
 if TYPE_CHECKING:
     from ci_buildx.builder.cluster_facts import ClusterFacts
     from ci_buildx.builder.identity import JobIdentity
     from ci_buildx.builder.lifecycle.lease import LeaseRenewal
+    from ci_buildx.fsutil.mtimes import Clock
+    from ci_buildx.kube.config import ClusterAccess
+    from ci_buildx.runtime.signals import ThreadOutcome
 
 Announce = Callable[[BuilderLocation], None]
+
+_TURN = 0.0005
+"""Seconds after which an import yields to threads that have an answer from the cluster (Python's default: 0.005)."""
 
 TEARDOWN_TIME = 20.0
 """Seconds for removing a builder; what is left after that is reported."""
@@ -250,3 +262,158 @@ def _make_basic_login(login: RegistryLogin) -> str:
     if login.identity_token is not None:
         raise InputError("the login is an identity token, which nodes cannot use", source=_SOURCE, fix="name a Secret")
     return base64.b64encode(f"{login.username}:".encode() + login.secret.reveal()).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A run before it begins: ``settings`` of its builder, the ``builds`` that share it, texts that are ``hidden``.
+
+    ``identity`` is None if the settings name an existing builder. ``announce`` is called with the builder's location
+    before any of its objects exists, ``hear`` with the report of a started run, even if it failed. ``verb`` and
+    ``title`` name the run in a trace; without a verb it has none.
+    """
+
+    settings: Settings
+    builds: Sequence[BuildSettings]
+    env: Mapping[str, str]
+    display_stream: TextIO
+    hidden: tuple[str, ...]
+    identity: JobIdentity | None
+    announce: Announce
+    hear: Hear | None = None
+    verb: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderRun:
+    """A run on its open builder: what all its builds share, logins, and the signals that may end it."""
+
+    site: BuildRun
+    builder: Builder
+    store: credentials.CredentialStore
+    interrupts: SignalHandler
+
+    @contextmanager
+    def cancel_on_failure(self) -> Iterator[None]:
+        """Show the open steps as canceled if the block fails or a signal ends it."""
+        try:
+            yield
+        except BaseException:
+            self.site.display.cancel()
+            raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunScope:
+    """A run with its open display; it has no builder yet."""
+
+    request: RunRequest
+    cluster: ClusterAccess
+    store: credentials.CredentialStore
+    display: display.BuildDisplay
+
+    @contextmanager
+    def open_builder(
+        self,
+        *,
+        clocks: ThreadOutcome[dict[str, Clock]] | None = None,
+        checkout: Callable[[], dict[str, str]] = dict,
+    ) -> Iterator[BuilderRun]:
+        """Open the builder, and close it with all that the run holds; ``clocks`` and ``checkout`` are of BuildRun.
+
+        Raises the KubeBuilderError tree and Interrupted.
+        """
+        request, shown, phases = self.request, self.display, PhaseTimes()
+        with (
+            open_trace(shown, phases, request.env, verb=request.verb, title=request.title) as trace,
+            SignalHandler() as interrupts,
+            KubeClient(self.cluster) as kube,
+            ExitStack() as undo,
+        ):
+            if is_tunnelled(request.settings):
+                kube.warm()
+            site = BuildRun(
+                settings=request.settings,
+                kube=kube,
+                display=shown,
+                env=request.env,
+                stop=interrupts.stop,
+                phases=phases,
+                trace=trace,
+                clocks=clocks,
+                checkout=checkout,
+                boot=shown.begin_phase(BOOTING) if request.settings.builder_name else None,
+                undo=undo,
+            )
+            with (
+                record_build(site, request.hear),
+                open_builder(site, interrupts, request.identity, request.announce) as builder,
+            ):
+                yield BuilderRun(site=site, builder=builder, store=self.store, interrupts=interrupts)
+
+
+@contextmanager
+def open_run_scope(request: RunRequest) -> Iterator[RunScope]:
+    """Open the display of a run, and close it with the outcome of the block, whose errors lose their secrets.
+
+    Raises the KubeBuilderError tree, before anything is displayed, for a cluster or logins that cannot be read.
+    """
+    settings = request.settings
+    cluster = config.load_cluster(settings.cluster, env=request.env)
+    store = credentials.load_credentials(request.env)
+    threading.Thread(target=import_early, args=(is_tunnelled(settings),), daemon=True).start()
+    shown = _open_masked_display(request)
+    try:
+        yield RunScope(request=request, cluster=cluster, store=store, display=shown)
+    except BaseException as error:
+        hide_in(error, shown.mask)
+        shown.close(error)
+        raise
+    shown.close()
+
+
+def is_tunnelled(settings: Settings) -> bool:
+    """Return whether the builder is only reached through the API server."""
+    return settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
+
+
+def _open_masked_display(request: RunRequest) -> display.BuildDisplay:
+    """Open the display without the texts that are hidden, and show the warnings of the builds."""
+    for text in request.hidden:
+        mention(text)
+    settings = request.settings
+    shown = display.open_display(
+        settings.build.progress,
+        request.display_stream,
+        env=request.env,
+        hidden=request.hidden,
+        wording=choose_wording(settings.surface),
+        builder=settings.builder_name or (request.identity.name if request.identity else ""),
+    )
+    for build in request.builds:
+        for name in build.empty_secrets:
+            shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
+    for text in dict.fromkeys(text for build in request.builds for text in build.withheld_tokens):
+        shown.warn(text)
+    return shown
+
+
+def import_early(tunnelled: bool = False) -> None:
+    """Import modules in the order of their use, while the cluster creates the builder.
+
+    These imports are half of what the client computes in a cached build.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        import_module("ci_buildx.build.connect")
+        if tunnelled:
+            import_module("ci_buildx.transport.tunnel")
+        from ci_buildx.buildkit.grpc import load_grpc
+
+        load_grpc()
+        import_module("ci_buildx.build.solve")
+        import_module("ci_buildx.build.publish")
+    finally:
+        sys.setswitchinterval(usual)

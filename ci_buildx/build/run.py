@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
-from ci_buildx.build.build_run import (
-    BOOTING,
-    BuildRun,
-    Hear,
-    choose_wording,
-    collect_secrets,
-    hide_in,
-    make_title,
-    open_trace,
-    record_build,
-)
-from ci_buildx.build.builder_scope import open_builder
+from ci_buildx.build.build_run import BuildRun, Hear, collect_secrets, make_title
+from ci_buildx.build.builder_scope import RunRequest, open_run_scope
 from ci_buildx.build.context import origin
 from ci_buildx.build.context.input_files import open_input_files
 from ci_buildx.build.result import (
@@ -38,16 +27,13 @@ from ci_buildx.builder.builder import Builder, BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.buildkit import exporters
 from ci_buildx.errors import KubeBuilderError, SolveError
-from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import replace
-from ci_buildx.model.secret import mention
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.runtime.phases import PhaseTimes
-from ci_buildx.runtime.signals import SignalHandler, ThreadOutcome, start_thread
-from ci_buildx.settings.values import BuildSettings, ContextMtime, ProgressMode, Settings, TransportChoice
+from ci_buildx.runtime.signals import ThreadOutcome, start_thread
+from ci_buildx.settings.values import BuildSettings, ContextMtime, ProgressMode, Settings
 
 if TYPE_CHECKING:
     from ci_buildx.build.connect import NodeConnection
@@ -57,8 +43,6 @@ if TYPE_CHECKING:
 
 Deliver = Callable[[BuildResult], None]
 
-_TURN = 0.0005
-"""Seconds after which an import yields to threads that have an answer from the cluster (Python's default: 0.005)."""
 _SWEEP_DELAY = 0.05
 _COLD_CHECK, _WARM_CHECK = 0.3, 1.5
 """Seconds until registries are asked: the imports are done but no pod has answered; a cached build has ended."""
@@ -113,85 +97,34 @@ def _run_with_files(
     hidden: tuple[str, ...],
 ) -> BuildResult:
     announce, hear, deliver = listeners
-    cluster = config.load_cluster(settings.cluster, env=env)
-    store = credentials.load_credentials(env)
-    tunnelled = settings.transport in (TransportChoice.PORT_FORWARD, TransportChoice.EXEC)
-    threading.Thread(target=import_early, args=(tunnelled,), daemon=True).start()
-    shown = open_masked_display(settings, display_stream, (settings.build,), env=env, hidden=hidden, identity=identity)
-    phases, title = PhaseTimes(), make_title(settings.build)
-    try:
-        with (
-            open_trace(shown, phases, env, verb="build", title=title) as trace,
-            SignalHandler() as interrupts,
-            KubeClient(cluster) as kube,
-            ExitStack() as undo,
-        ):
-            if tunnelled:
-                kube.warm()
-            site = BuildRun(
-                settings=settings,
-                kube=kube,
-                display=shown,
-                env=env,
-                stop=interrupts.stop,
-                phases=phases,
-                trace=trace,
-                clocks=start_clocks(settings.build, shown),
-                checkout=origin.start_git_attributes(settings.build, env, warn=shown.warn),
-                boot=shown.begin_phase(BOOTING) if settings.builder_name else None,
-                undo=undo,
-            )
-            with record_build(site, hear), open_builder(site, interrupts, identity, announce) as builder:
-                try:
-                    site = add_builder_load(site, builder)
-                    with check_registries(site, builder, store, interrupts.fail):
-                        result = interrupts.run(lambda: _build_on(site, builder, store), settle=0)
-                except BaseException:
-                    shown.cancel()
-                    raise
-                lost = _deliver_all(_add_phases(result, site), settings.build, deliver)
+    request = RunRequest(
+        settings=settings,
+        builds=(settings.build,),
+        env=env,
+        display_stream=display_stream,
+        hidden=hidden,
+        identity=identity,
+        announce=announce,
+        hear=hear,
+        verb="build",
+        title=make_title(settings.build),
+    )
+    with open_run_scope(request) as scope:
+        shown = scope.display
+        clocks = start_clocks(settings.build, shown)
+        checkout = origin.start_git_attributes(settings.build, env, warn=shown.warn)
+        with scope.open_builder(clocks=clocks, checkout=checkout) as run:
+            with run.cancel_on_failure():
+                site = add_builder_load(run.site, run.builder)
+                with check_registries(site, run.builder, run.store, run.interrupts.fail):
+                    result = run.interrupts.run(lambda: _build_on(site, run.builder, run.store), settle=0)
+            lost = _deliver_all(_add_phases(result, site), settings.build, deliver)
         result = _add_phases(result, site)
         if lost is not None:
             raise lost
-    except BaseException as error:
-        hide_in(error, shown.mask)
-        shown.close(error)
-        raise
-    shown.close()
     with suppress(KubeBuilderError):  # Only the time of clean-up is new, so a failure loses little.
         write_result_files(result, metadata_file=settings.build.metadata_file, iidfile=None)
     return result
-
-
-def open_masked_display(
-    settings: Settings,
-    stream: TextIO,
-    builds: Sequence[BuildSettings],
-    *,
-    env: Mapping[str, str],
-    hidden: tuple[str, ...],
-    identity: JobIdentity | None,
-) -> display.BuildDisplay:
-    """Open the display that ``builds`` share, without the texts that are ``hidden``, and show the builds' warnings.
-
-    ``identity`` is that of the job's own builder.
-    """
-    for text in hidden:
-        mention(text)
-    shown = display.open_display(
-        settings.build.progress,
-        stream,
-        env=env,
-        hidden=hidden,
-        wording=choose_wording(settings.surface),
-        builder=settings.builder_name or (identity.name if identity else ""),
-    )
-    for build in builds:
-        for name in build.empty_secrets:
-            shown.warn(f"secret {name} is empty and was not sent; check that the CI system defines it")
-    for text in dict.fromkeys(text for build in builds for text in build.withheld_tokens):
-        shown.warn(text)
-    return shown
 
 
 def _deliver_all(result: BuildResult, wanted: BuildSettings, deliver: Deliver) -> KubeBuilderError | None:
@@ -216,26 +149,6 @@ def start_clocks(build: BuildSettings, shown: display.BuildDisplay) -> ThreadOut
     from ci_buildx.build.context import mtimes
 
     return mtimes.start_mtimes(build, warn=shown.warn)
-
-
-def import_early(tunnelled: bool = False) -> None:
-    """Import modules in the order of their use, while the cluster creates the builder.
-
-    These imports are half of what the client computes in a cached build.
-    """
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(_TURN)
-    try:
-        import_module("ci_buildx.build.connect")
-        if tunnelled:
-            import_module("ci_buildx.transport.tunnel")
-        from ci_buildx.buildkit.grpc import load_grpc
-
-        load_grpc()
-        import_module("ci_buildx.build.solve")
-        import_module("ci_buildx.build.publish")
-    finally:
-        sys.setswitchinterval(usual)
 
 
 @contextmanager

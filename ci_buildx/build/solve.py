@@ -237,7 +237,7 @@ class _NodeSolve:
         # Provenance for the metadata file is read from it.
         wanted = replace(
             wanted,
-            frontend_attrs=wanted.frontend_attrs | self.site.checkout(),
+            frontend_attrs=wanted.frontend_attrs | self.site.checkout() | self.site.share(node.name),
             internal=not self.site.counted and build.metadata_provenance is None,
         )
         stop, done = threading.Event(), threading.Event()

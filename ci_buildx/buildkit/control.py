@@ -8,7 +8,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ci_buildx.buildkit.grpc import open_channel
 from ci_buildx.buildkit.messages import (
@@ -132,6 +133,18 @@ class Control:
                 raise
             raise BuildkitError("the connection to buildkitd was closed", code="CANCELLED") from error
 
+    @contextmanager
+    def serve_session(self, session: BuildSession) -> Iterator[None]:
+        """Serve a session that several builds use, until the block ends; closes it."""
+        call = self._channel.stream_stream(_SERVICE + "Session")(session.take_outgoing(), metadata=session.metadata)
+        thread = threading.Thread(target=_serve, args=(call, session), name="shared-session", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            session.close()
+            call.cancel()
+
     def _ask(self, method: str, answer: MessageSchema[T], timeout: float, request: bytes = b"") -> T:
         import grpc
 
@@ -146,6 +159,18 @@ class Control:
                 _LOG.debug("%s: %s after %.3f s", method, buildkit_grpc.describe_error(error), time.monotonic() - began)
             raise buildkit_grpc.translate_error(error, f"buildkitd did not respond to {method}") from error
         return _decode(answer, message, method)
+
+
+def _serve(call: Any, session: BuildSession) -> None:
+    """Pass buildkitd's messages to a session; if it is lost, buildkitd asks the builds' own sessions."""
+    import grpc
+
+    with suppress(grpc.RpcError):
+        for message in call:
+            session.take_incoming(message)
+            if session.failure:
+                break
+    session.close()
 
 
 def _decode(answer: MessageSchema[T], message: bytes, method: str) -> T:

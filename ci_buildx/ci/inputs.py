@@ -31,7 +31,7 @@ class MetadataContext(StrEnum):
 
 _ON_GITHUB = frozenset((OptionSurface.GITHUB,))
 
-_LOGIN = (
+OF_LOGIN = (
     Option(
         name="registry",
         metavar="HOST",
@@ -238,6 +238,15 @@ USE = Option(
     surfaces=_ON_GITHUB,
     help="make later steps use the builder; with false, set their input builder to this step's output name",
 )
+EXPOSE = Option(
+    name="expose",
+    kind=OptionKind.SWITCH,
+    default="false",
+    group=OptionGroup.BUILDER,
+    surfaces=_ON_GITHUB,
+    help="give later steps a UNIX socket that reaches the builder, for buildctl, nerdctl and docker buildx with the "
+    "remote driver, as BUILDKIT_HOST; it exists until the job ends",
+)
 CLEANUP = Option(
     name="cleanup",
     kind=OptionKind.SWITCH,
@@ -247,7 +256,7 @@ CLEANUP = Option(
     help="remove the builder at the end of the job; with false, it ends with its lifetime",
 )
 
-OF_THE_JOB: tuple[Option, ...] = (*_METADATA, *_SECRETS, *_LOGIN, DRIVER, PYTHON, BUNDLE)
+OF_THE_JOB: tuple[Option, ...] = (*_METADATA, *_SECRETS, *OF_LOGIN, DRIVER, PYTHON, BUNDLE)
 BY_NAME = options.BY_NAME | {option.name: option for option in OF_THE_JOB}
 
 
@@ -255,7 +264,7 @@ _SHARED = (
     *("platforms", "driver-opts", "builder-config", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags"),
     *("lifetime", "trust-scope", "transport", "namespace", "kubeconfig", "kube-context", "oidc", "progress"),
 )
-OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, USE, CLEANUP, PYTHON, BUNDLE)
+OF_SETUP: tuple[Option, ...] = (*(BY_NAME[name] for name in _SHARED), DRIVER, USE, EXPOSE, CLEANUP, PYTHON, BUNDLE)
 """Inputs of ``setup/action.yml``."""
 BY_NAME |= {option.name: option for option in OF_SETUP}
 
@@ -296,7 +305,7 @@ def list_merge_inputs(surface: OptionSurface) -> tuple[Option, ...]:
     """Return the inputs of the step or job that merges digests."""
     if surface is not OptionSurface.GITHUB:
         return _OF_MERGE
-    return (*_OF_MERGE, *(BY_NAME[name] for name in (*_OF_MERGED_NAMES, "github-token")), *_LOGIN, PYTHON)
+    return (*_OF_MERGE, *(BY_NAME[name] for name in (*_OF_MERGED_NAMES, "github-token")), *OF_LOGIN, PYTHON)
 
 
 def list_inputs(surface: OptionSurface) -> tuple[Option, ...]:
@@ -319,7 +328,11 @@ def read_job_settings(
 
     Some runners give a job a terminal that no one sees, so ``auto`` is the mode that fits the system's log.
     """
-    settings = assembly.make_settings(values, sources, env, cwd)
+    return fit_settings(assembly.make_settings(values, sources, env, cwd), values, surface=surface)
+
+
+def fit_settings(settings: Settings, values: Mapping[str, Value], *, surface: OptionSurface) -> Settings:
+    """Return the settings for the log and in the words of a CI system; ``values`` are the inputs."""
     cluster, build = settings.cluster, settings.build
     if surface is not OptionSurface.CLI and not values.get("kubeconfig"):
         cluster = replace(cluster, empty_input="input kubeconfig")

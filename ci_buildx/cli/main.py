@@ -31,6 +31,8 @@ VERBS = {
     "stop": "stop a builder; the next build restarts it",
     "scale": "change a builder's number of pods",
     "top": "show the load of a builder: running and waiting builds, caches",
+    "exec": "run a command with a socket that reaches a builder",
+    "dial-stdio": "connect standard input and output with a builder",
     "logs": "show buildkitd's log in each pod of a builder",
     "du": "show the records of a builder's cache, with sizes",
     "prune": "clear a builder's cache",
@@ -57,6 +59,7 @@ VERBS = {
 ALIASES = {"action": "github", "ci": "gitlab", "b": "build", "f": "bake"}
 """Other names of verbs, which scripts may use: earlier ones, and docker's."""
 _LOG = debug.get_log("cli")
+_UNDERSCORES = str.maketrans(" -", "__")
 _GARBAGE = 200_000
 """New objects before the garbage collector looks for cycles: more than all imports create (Python's default: 700)."""
 _HELP_WORDS = ("-h", "--help", "help")
@@ -185,8 +188,8 @@ def list_words(group: str = "") -> list[str]:
 
 
 def import_verb(verb: str) -> ModuleType:
-    """Import the verb's module, whose name has underscores in place of spaces."""
-    return import_module(f"ci_buildx.cli.{verb.replace(' ', '_')}")
+    """Import the verb's module, whose name has underscores in place of spaces and hyphens."""
+    return import_module(f"ci_buildx.cli.{verb.translate(_UNDERSCORES)}")
 
 
 def format_help(group: str = "") -> str:

@@ -24,6 +24,7 @@ from ci_buildx.model.lazy import compile_lazily
 
 PREFIX = "kube-builder-tmp-"
 JOB, DOCKER, BAKE = "kube-builder-job-", "kube-builder-docker-", "kube-builder-bake-"
+SOCKETS = "kube-builder-sockets-"
 KUBECONFIG, CRASH = "kube-builder-kubeconfig-", "kube-builder-crash-"
 _YOUNG = 60.0
 """Seconds during which something may exist without being locked yet."""
@@ -36,6 +37,7 @@ _FOLDERS = {
     JOB: (compile_lazily("[0-9a-z-]+"), _YOUNG),
     DOCKER: (compile_lazily("[0-9a-f]{16}"), _LONGEST_JOB),
     BAKE: (compile_lazily("[0-9a-f]{16}"), _LONGEST_JOB),
+    SOCKETS: (compile_lazily("[0-9a-f]{16}"), _LONGEST_JOB),
 }
 _FILES = {
     KUBECONFIG: (compile_lazily("[0-9a-f]{16}"), _LONGEST_JOB),
@@ -114,9 +116,15 @@ def sweep_all() -> None:
 def name_shared(prefix: str, base: str | None = None) -> Path:
     """Return an unused path in ``base`` or the system's folder, for files that outlive this process.
 
-    ``prefix`` is ``DOCKER``, ``BAKE`` or ``KUBECONFIG``.
+    ``prefix`` is ``DOCKER``, ``BAKE``, ``SOCKETS`` or ``KUBECONFIG``.
     """
     return Path(base or find_system_folder()) / f"{prefix}{os.urandom(8).hex()}"
+
+
+def remove_shared(path: str, prefix: str) -> None:
+    """Remove a folder that :func:`name_shared` named; does nothing for another path, or if it does not exist."""
+    if path and Path(path).name.startswith(prefix):
+        _remove_tree(Path(path))
 
 
 def find_system_folder() -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ci_buildx.hcl import operators
 from ci_buildx.hcl.calls import call_function
+from ci_buildx.hcl.limits import describe_excess
 from ci_buildx.hcl.scope import Scope, suggest
 from ci_buildx.hcl.source import HclError, SourceRange
 from ci_buildx.hcl.syntax import (
@@ -76,7 +77,13 @@ def _traverse(expression: Traversal, scope: Scope) -> HclValue:
 def _render(template: Template, scope: Scope) -> HclValue:
     if template.wrapped:
         return evaluate(template.parts[0], scope)
-    return make_string("".join(_interpolate(evaluate(part, scope), part.where) for part in template.parts))
+    return _concatenate([_interpolate(evaluate(part, scope), part.where) for part in template.parts], template.where)
+
+
+def _concatenate(texts: list[str], where: SourceRange) -> HclValue:
+    if reason := describe_excess(sum(map(len, texts))):
+        raise HclError("Template result is too long", f"Cannot render the template: {reason}.", where)
+    return make_string("".join(texts))
 
 
 def _interpolate(value: HclValue, where: SourceRange) -> str:
@@ -92,7 +99,7 @@ def _interpolate(value: HclValue, where: SourceRange) -> str:
 
 def _join(expression: TemplateLoop, scope: Scope) -> HclValue:
     found = _loop(expression.loop, scope)
-    return make_string("".join(_interpolate(one, expression.where) for one in found.items))
+    return _concatenate([_interpolate(one, expression.where) for one in found.items], expression.where)
 
 
 def _choose(expression: Conditional, scope: Scope) -> HclValue:

@@ -98,11 +98,12 @@ def open_relay(secure: socket.socket) -> socket.socket:
     Needed for TLS inside TLS. Closing the near end ends both.
     """
     near, far = socket.socketpair()
-    threading.Thread(target=_run_relay, args=(secure, far), name="tls-relay", daemon=True).start()
+    threading.Thread(target=run_relay, args=(secure, far), name="tls-relay", daemon=True).start()
     return near
 
 
-def _run_relay(secure: socket.socket, far: socket.socket) -> None:
+def run_relay(secure: socket.socket, far: socket.socket) -> None:
+    """Relay bytes between two sockets until either side ends, and close both; one of them may be TLS."""
     with secure, far, contextlib.suppress(OSError):
         secure.setblocking(False)
         far.setblocking(False)

@@ -18,6 +18,7 @@ from ci_buildx.errors import Interrupted, KubeBuilderError
 T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LOOK = 0.05
+_AGAIN = 0.5
 _heard: list[int] = []
 """Numbers of the signals that :func:`raise_on_signals` has raised for.
 
@@ -88,6 +89,29 @@ def raise_on_signals() -> Iterator[Callable[[], None]]:
         del _heard[known:]
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def limit_time(seconds: float, make_error: Callable[[], KubeBuilderError]) -> Iterator[None]:
+    """Raise the error in the main thread if the block takes longer; it also ends a regular expression's search.
+
+    Outside the main thread there is no limit.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise make_error()
+
+    previous = signal.signal(signal.SIGALRM, end)
+    # Repeated, because C code may swallow an exception.
+    delay, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, delay, interval)
+        signal.signal(signal.SIGALRM, previous)
 
 
 class SignalHandler:

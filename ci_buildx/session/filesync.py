@@ -6,7 +6,7 @@ a non-ASCII value is query-escaped as a whole and marked with ``<key>-encoded: 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
@@ -38,15 +38,21 @@ write."""
 class FileSyncService:
     """Serves only ``folders``, by name (:data:`file_targets.CONTEXT`, :data:`file_targets.DOCKERFILE`).
 
-    If ``clocks`` has an entry for a folder, it sets the modification times that are sent for the folder's entries.
+    If ``clocks`` has an entry for a folder, it sets the modification times that are sent for the folder's entries. The
+    limits are those of ``builds`` that use the service.
     """
 
     methods = ("/moby.filesync.v1.FileSync/DiffCopy",)
 
-    def __init__(self, folders: Mapping[str, Path], clocks: Mapping[str, Clock] | None = None) -> None:
+    def __init__(
+        self, folders: Mapping[str, Path], clocks: Mapping[str, Clock] | None = None, *, builds: int = 1
+    ) -> None:
         self._folders = dict(folders)
+        self._builds = builds
         self._clocks = clocks or {}
         self._open: list[tuple[SessionCall, int, int]] = []
+        self.sent: dict[str, int] = {}
+        """Bytes that have been sent of each folder, with the entries' metadata."""
 
     def accept(self, call: SessionCall) -> None:
         """Send a folder, filtered according to the call's metadata."""
@@ -74,17 +80,20 @@ class FileSyncService:
             from ci_buildx.fsutil.mtimes import set_mtimes
 
             entries = set_mtimes(entries, clock)
-        _send_files(call, TreeSender(entries, root=folder))
+        _send_files(call, TreeSender(entries, root=folder), lambda size: self._count_sent(name, size))
+
+    def _count_sent(self, name: str, size: int) -> None:
+        self.sent[name] = self.sent.get(name, 0) + size
 
     def _count(self, call: SessionCall, lists: list[list[str]]) -> str:
         """Count the call against the limits; return the reason if it exceeds one, else ""."""
         self._open = [one for one in self._open if not one[0].finished]
         self._open.append((call, sum(map(len, lists)), sum(len(pattern) for each in lists for pattern in each)))
-        if len(self._open) > MOST_CALLS:
+        if len(self._open) > MOST_CALLS * self._builds:
             return f"more than {MOST_CALLS} folders are requested at once"
-        if sum(count for _, count, _ in self._open) > MOST_PATTERNS:
+        if sum(count for _, count, _ in self._open) > MOST_PATTERNS * self._builds:
             return f"folders are requested with more than {MOST_PATTERNS} patterns"
-        if sum(size for _, _, size in self._open) > MOST_PATTERN_BYTES:
+        if sum(size for _, _, size in self._open) > MOST_PATTERN_BYTES * self._builds:
             return f"folders are requested with patterns of more than {MOST_PATTERN_BYTES} bytes"
         return ""
 
@@ -97,8 +106,8 @@ def read_list(metadata: Mapping[str, list[str]], key: str) -> list[str]:
     return list(values)
 
 
-def _send_files(call: SessionCall, sender: TreeSender) -> None:
-    """Connect ``sender`` to the call.
+def _send_files(call: SessionCall, sender: TreeSender, report: Callable[[int], None]) -> None:
+    """Connect ``sender`` to the call; ``report`` is called with the sizes of what is sent.
 
     buildkitd requests each file in a separate message, which costs both sides more than a small file's content. While
     enough requested files are pending, the peer may not send more requests, so that the next requests arrive in
@@ -113,6 +122,7 @@ def _send_files(call: SessionCall, sender: TreeSender) -> None:
 
     def produce(room: int) -> bytes:
         packets = sender.produce(room)
+        report(len(packets))
         call.pause(paused=sender.waiting > _ENOUGH)
         if sender.finished:
             call.finish(GrpcStatus.UNKNOWN if sender.failure else GrpcStatus.OK, sender.failure)

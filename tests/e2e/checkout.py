@@ -11,7 +11,7 @@ from devcluster import cache, programs, toolchain
 from tests.unit.planted import plant
 
 ROOT = Path(__file__).parents[2]
-PRODUCT = ("action.yml", "action", "setup", "merge", "ci_buildx", "gitlab-template", "requirements.lock")
+PRODUCT = ("action.yml", "action", "setup", "merge", "bake", "ci_buildx", "gitlab-template", "requirements.lock")
 AUTHOR = ("-c", "user.name=Ann", "-c", "user.email=ann@mail.example")
 HOST = "git.example"
 ACT_HERE = ("--platform", "ubuntu-latest=-self-hosted", "--pull=false")

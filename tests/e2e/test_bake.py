@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -203,3 +205,24 @@ def test_bad_input_is_one_line_and_makes_nothing(
     assert errors[0].startswith("kube-builder: error: ")
     assert said in errors[0]
     assert builders.namespaces() == []
+
+
+def test_a_context_of_forty_targets_is_sent_once(product: Product, context: Path, builders: Builders) -> None:
+    (context / "payload").write_bytes(os.urandom(4 << 20))
+    (context / "docker-bake.hcl").write_text(
+        r"""
+group "default" { targets = ["many"] }
+target "many" {
+  name              = "t${n}"
+  matrix            = { n = range(40) }
+  dockerfile-inline = "FROM scratch\nCOPY payload /payload\nARG N\nLABEL n=$N\n"
+  args              = { N = n }
+  output            = ["type=cacheonly"]
+}
+"""
+    )
+    run = bake(product, context)
+    assert run.code == 0, run.stderr
+    (shown,) = re.findall(r"\(context\): ([0-9.]+)MB for 40 targets", run.stderr)
+    assert 4.19 <= float(shown) < 4.3, "its bytes and their frames, once"
+    assert builders.left() == []

@@ -43,12 +43,16 @@ def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config
 
     def pipeline(dockerfile: str, later: str = LATER, **said: object) -> Pipeline:
         variables, also, merge = said.pop("variables", {}), said.pop("also", None), said.pop("merge", None)
+        bake, definition = said.pop("bake", None), said.pop("definition", "")
         given = {"context": "app", "buildkitd-config": "buildkitd.toml", **said}
         every = [given, {**given, **also}] if isinstance(also, dict) else [given]
         include: list[dict[str, object]] = [
             {"local": "gitlab-template/kube-builder.yml", "inputs": each} for each in every
         ]
         include += [{"local": "gitlab-template/merge.yml", "inputs": merge}] if merge else []
+        if isinstance(bake, dict):
+            given = {"buildkitd-config": "buildkitd.toml", **bake}
+            include = [{"local": "gitlab-template/bake.yml", "inputs": given}]
         jobs = {
             "include": include,
             "stages": ["build", "after", "merge", "test"],
@@ -56,6 +60,7 @@ def run(tmp_path: Path, name: str, product_env: dict[str, str], buildkitd_config
             "later": {"stage": "test", "script": [later]},
         }
         files = {".gitlab-ci.yml": json.dumps(jobs), "buildkitd.toml": buildkitd_config.read_text()}
+        files |= {"docker-bake.hcl": str(definition)} if definition else {}
         folder = checkout.make(tmp_path / "repository", name=name, dockerfile=dockerfile, files=files)
         checkout.set_traps(folder)
         env = {**checkout.environment("gitlab-home"), "KUBECONFIG": product_env["KUBECONFIG"], "USERNAME": "ann"}
@@ -229,3 +234,36 @@ def test_bad_input_names_the_input(run: Callable[..., Pipeline], team_builders: 
     assert done.code == 1
     assert "kube-builder: error: input platforms: " in done.log
     assert team_builders.namespaces() == []
+
+
+def test_bake_builds_the_targets_of_a_definition(
+    run: Callable[..., Pipeline], team_builders: Builders, name: str, open_registry: Registry
+) -> None:
+    repository = f"{open_registry.address}/e2e/{name}"
+    definition = f"""
+variable "CI_JOB_TOKEN" {{ default = "none" }}
+group "default" {{ targets = ["app", "worker"] }}
+target "app" {{
+  context = "app"
+  tags    = ["{repository}:app"]
+  labels  = {{ token = CI_JOB_TOKEN }}
+}}
+target "worker" {{
+  inherits = ["app"]
+  tags     = ["{repository}:worker"]
+}}
+"""
+    done = run(
+        checkout.BOTH,
+        later='test -s "$KUBE_BUILDER_METADATA" && grep -c containerimage.digest "$KUBE_BUILDER_METADATA"',
+        bake={"set": ["worker.platform=linux/arm64"], "push": True},
+        definition=definition,
+    )
+    assert done.code == 0, done.log
+    (app,) = pushed.images(open_registry.url, f"e2e/{name}", "app").values()
+    (worker,) = pushed.images(open_registry.url, f"e2e/{name}", "worker").values()
+    assert (app.files["machine"], worker.files["machine"]) == (b"x86_64\n", b"aarch64\n")
+    assert app.config["config"]["Labels"]["token"] == "none"
+    assert json.loads((done.folder / "kube-builder.json").read_text()).keys() == {"app", "worker"}
+    assert read_sprung(done.folder) == []
+    assert team_builders.left() == []

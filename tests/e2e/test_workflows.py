@@ -40,6 +40,15 @@ DOCKERFILES = {
     ),
     "app/named.Dockerfile": "FROM base\nCOPY --from=notes note /named\n",
 }
+BAKE = """
+group "default" { targets = ["app", "inner"] }
+target "app" {}
+target "inner" { context = "app" }
+target "split" {
+  inherits  = ["inner"]
+  platforms = ["linux/amd64", "linux/arm64"]
+}
+"""
 APP = "FROM busybox\nARG KIND=none\nCOPY note /note\nRUN uname -m > /machine; echo $KIND > /kind\n"
 
 
@@ -78,6 +87,8 @@ def run(tmp_path_factory: pytest.TempPathFactory, product_env: dict[str, str], k
             "GITHUB_REPOSITORY": f"team/{name}",
             "GITHUB_API_URL": f"http://{address}/api",
             "SHARED": str(place / "shared"),
+            "BUILDCTL": checkout.program("buildctl"),
+            "BUILDX": checkout.program("buildx"),
         }
         options = [*checkout.ACT, "--no-cache-server"]
         options += ["--concurrent-jobs", str(AT_ONCE), "--eventpath", str(place / "event.json")]
@@ -109,7 +120,7 @@ def files(name: str, address: str) -> dict[str, str]:
         found[file] = text.replace("OWN-", f"{name}-")
     workflows = {f".github/workflows/{file}": text for file, text in found.items()}
     configuration = buildkitd.configuration(registry.registries(layout.cluster()))
-    return {**workflows, **DOCKERFILES, "buildkitd.toml": configuration}
+    return {**workflows, **DOCKERFILES, "docker-bake.hcl": BAKE, "buildkitd.toml": configuration}
 
 
 def event(name: str) -> dict[str, Any]:
@@ -146,6 +157,12 @@ def test_no_secret_is_in_a_log_or_summary(run: Run) -> None:
         ("metadata", "main", {"linux/amd64"}),
         ("one-builder", "prod", {"linux/amd64"}),
         ("merge", "main", {"linux/amd64", "linux/arm64"}),
+        ("bake", "latest", {"linux/amd64"}),
+        ("bake", "inner", {"linux/amd64"}),
+        ("bake-matrix", "latest", {"linux/amd64", "linux/arm64"}),
+        ("expose", "buildctl", {"linux/amd64"}),
+        ("expose", "latest", {"linux/amd64"}),
+        ("expose", "own", {"linux/amd64"}),
     ],
 )
 def test_the_image_is_there(workflow: str, tag: str, platforms: set[str], run: Run, open_registry: Registry) -> None:
@@ -178,6 +195,11 @@ def test_metadata_is_on_the_image(run: Run, open_registry: Registry) -> None:
     assert labels["org.opencontainers.image.url"] == f"https://git.example/team/{run.name}"
     revision = labels["org.opencontainers.image.revision"]
     assert pushed.images(open_registry.url, name, f"sha-{revision[:7]}")
+
+
+def test_a_socket_ends_with_its_job(run: Run) -> None:
+    (path,) = re.findall(r"socket    (/\S+)", run.of("expose"))
+    assert not Path(path).parent.exists()
 
 
 def test_merged_digests_are_one_annotated_image(run: Run, open_registry: Registry) -> None:

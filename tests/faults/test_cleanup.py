@@ -94,7 +94,7 @@ def test_an_api_server_that_says_nothing_at_clean_up_costs_the_action_no_result(
         env = {f"INPUT_{name.upper()}": text for name, text in {**inputs, "timeline": str(timeline)}.items()}
         env |= {**product.env, **{name: str(path) for name, path in files.items()}, "RUNNER_TEMP": str(product.cwd)}
         env["GITHUB_REPOSITORY"] = context.name
-        code = action.main(post=False, alone=False, env=env, cwd=product.cwd, stdout=shown)
+        code = action.main(post=False, env=env, cwd=product.cwd, stdout=shown)
         waited = time.monotonic() - silenced[0]
         (builder,) = builders.left()
     assert code == 0, shown.getvalue()

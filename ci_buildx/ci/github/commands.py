@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from io import TextIOBase
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from ci_buildx.model.status import CheckFinding
 from ci_buildx.progress.ci_logs import defuse_commands, escape_value
 from ci_buildx.progress.step import drop_controls
 from ci_buildx.settings.syntax import read_boolean
-from ci_buildx.settings.values import BuildSettings, Settings
+from ci_buildx.settings.values import BuildSettings
 
 OUTPUT, STATE, ENVIRONMENT, SUMMARY = "GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY"
 
@@ -118,21 +118,25 @@ def _escape_property(text: str) -> str:
 WANTED = "DOCKER_BUILD_CHECKS_ANNOTATIONS"
 
 
-def annotate_failure(error: BaseException, settings: Settings, env: Mapping[str, str], stdout: TextIO) -> None:
+def annotate_failure(error: BaseException, build: BuildSettings, env: Mapping[str, str], stdout: TextIO) -> None:
     """Annotate the Dockerfile's line that failed; does nothing for errors without a line."""
     if isinstance(error, SolveError) and error.line:
-        file = find_dockerfile_path(settings.build, env)
+        file = find_dockerfile_path(build, env)
         write_annotation(stdout, "error", str(error), file=file, line=error.line)
 
 
 def annotate_findings(
-    findings: Iterable[CheckFinding], settings: Settings, env: Mapping[str, str], stdout: TextIO
+    findings: Iterable[CheckFinding], builds: Sequence[BuildSettings], env: Mapping[str, str], stdout: TextIO
 ) -> None:
-    """Annotate the findings, each once, unless the environment disables it (docker/build-push-action's variable)."""
+    """Annotate the findings, each once, unless the environment disables it (docker/build-push-action's variable).
+
+    Each is of one of ``builds``: the first whose Dockerfile has its file's name.
+    """
     if read_boolean(env.get(WANTED, "")) is False:
         return
-    file = find_dockerfile_path(settings.build, env)
+    files = {build.dockerfile.name if build.dockerfile else build.dockerfile_name: build for build in reversed(builds)}
     for finding in dict.fromkeys(findings):
+        file = find_dockerfile_path(files.get(finding.filename, builds[0]), env)
         head = f"{finding.rule}: {finding.message}" if finding.rule else finding.message
         text = "\n".join(part for part in (head, finding.description, finding.url) if part)
         level = "error" if finding.fatal else "warning"

@@ -27,6 +27,7 @@ from ci_buildx.settings.option import Option, OptionSurface
 from ci_buildx.settings.raw_values import RawValues, Value
 from ci_buildx.settings.syntax import join_fields, read_boolean, split_fields
 
+_BAKES = "use org/kube-builder/bake, which builds the targets of bake files"
 _NO_BUILDX = "omit it: buildx is not installed"
 REFUSED: Mapping[str, str] = {
     # docker/setup-buildx-action
@@ -45,9 +46,10 @@ REFUSED: Mapping[str, str] = {
     "reset": "omit it: nothing is registered with the runner's kernel",
     "cache-image": "omit it: no image is pulled to the runner",
     # docker/bake-action
-    "files": "write one step per target: bake files are not supported",
-    "targets": "write one step per target: bake files are not supported",
-    "set": "write one step per target: bake files are not supported",
+    "files": _BAKES,
+    "targets": _BAKES,
+    "set": _BAKES,
+    "vars": _BAKES,
     "workdir": "use context",
     "source": "use context",
 }
@@ -82,7 +84,7 @@ def read_inputs(
             raise InputError(f"unknown input {name!r}", fix=suggest_name(name, names))
         values[name] = given[variable]
     values.pop(offered.PYTHON.name, None)
-    return RawValues(values, {name: f"input {name}" for name in values}, env, cwd, offered.BY_NAME)
+    return RawValues(values, {name: f"input {name}" for name in values}, env, cwd, offered.BY_NAME | dict(known or {}))
 
 
 def _is_given(variable: str, text: str) -> bool:
@@ -125,17 +127,22 @@ def add_provenance(given: RawValues, event: WorkflowEvent) -> RawValues:
     asked = given.read_text("provenance")
     attests = given.read_texts("attests")
     if asked:
-        return given.replace_values(provenance=_add_builder_id(asked, url))
+        return given.replace_values(provenance=add_builder_id(asked, url))
     if any(is_of_type(text, PROVENANCE) for text in attests):
         return given.replace_values(
-            attests=[_add_builder_id(text, url) if is_of_type(text, PROVENANCE) else text for text in attests]
+            attests=[add_builder_id(text, url) if is_of_type(text, PROVENANCE) else text for text in attests]
         )
     if read_boolean(given.env.get(NO_DEFAULTS, "")) or _is_for_docker(given):
         return given
-    return given.replace_values(provenance=_add_builder_id(_PRIVATE if event.is_private else _PUBLIC, url))
+    return given.replace_values(provenance=make_default_provenance(event))
 
 
-def _add_builder_id(text: str, url: str) -> str:
+def make_default_provenance(event: WorkflowEvent) -> str:
+    """Return the attributes of the provenance that docker's actions add if none is requested."""
+    return add_builder_id(_PRIVATE if event.is_private else _PUBLIC, event.run_url(attempt=True))
+
+
+def add_builder_id(text: str, url: str) -> str:
     """Add the run's URL to the attributes. A true boolean becomes attributes; "false" stays."""
     wanted = read_boolean(text)
     if wanted is False or not url:
@@ -207,10 +214,16 @@ def _pin_ref(event: WorkflowEvent) -> str:
     return event.sha or ref
 
 
+def fill_default_context(text: str, event: WorkflowEvent) -> str:
+    """Return a context with the default one in place of its name; the default one for an empty text."""
+    default = make_default_context(event)
+    return _DEFAULT.sub(lambda _: default, text) or default
+
+
 def add_contexts(given: RawValues, event: WorkflowEvent) -> RawValues:
     """Set the default context in the inputs, and add its token to the secrets if it is used."""
     default = make_default_context(event)
-    context = _DEFAULT.sub(lambda _: default, given.read_text("context")) or default
+    context = fill_default_context(given.read_text("context"), event)
     named = [_DEFAULT.sub(lambda _: default, text) for text in given.read_texts("build-contexts")]
     used = default != HERE and any(default in text for text in (context, *named))
     token = given.read_text("github-token")

@@ -79,9 +79,8 @@ def _note_call(job: WorkflowJob, called: str) -> MigrationNote:
 
 def _note_step(step: WorkflowStep) -> Iterator[MigrationNote]:
     if step.peer == "bake":
-        yield _note(
-            MigrationVerdict.BY_HAND, step.line, "bake-action stays, bake files are not read: give each target a step"
-        )
+        text = "bake-action stays: org/kube-builder/bake has its inputs, and needs no setup-buildx-action"
+        yield _note(MigrationVerdict.BY_HAND, step.line, text)
     elif step.uses.startswith("./"):
         yield _note(
             MigrationVerdict.LEFT,

@@ -39,7 +39,9 @@ _SECRET = (
     # Users sometimes put credentials here, and GitHub does not mask artifacts.
     *("cache-from", "cache-to", "outputs", "build-contexts"),
 )
-_PAIRS = "build-args"
+_PAIRS = ("build-args", "vars", "set")
+_SECRET_KEYS = ("cache-from", "cache-to", "contexts", "output", "secret")
+"""Attributes of targets in which users sometimes put credentials."""
 
 
 def write_report(step: ActionStep, given: RawValues, settings: Settings, error: str) -> None:
@@ -94,6 +96,8 @@ def _make_page(step: ActionStep, given: RawValues, error: str) -> SummaryPage | 
         result=result,
         sizes=sizes,
         inputs=_select_shown(given),
+        targets=step.targets,
+        definition=json.dumps(step.definition, indent=2) if step.definition else "",
     )
 
 
@@ -108,8 +112,8 @@ def _select_shown(given: RawValues) -> dict[str, str]:
         for name, value in sorted(given.values.items())
         if name not in _SECRET and not _is_default(given, name)
     }
-    if _PAIRS in shown:
-        shown[_PAIRS] = "\n".join(map(_mask_pair, given.read_texts(_PAIRS)))
+    for name in shown.keys() & set(_PAIRS):
+        shown[name] = "\n".join(map(_mask_pair, given.read_texts(name)))
     return shown
 
 
@@ -126,7 +130,9 @@ def _is_default(given: RawValues, name: str) -> bool:
 
 def _mask_pair(text: str) -> str:
     name, equals, value = text.partition("=")
-    hidden = masker.is_secret_name(name) or any(masker.find_pair_secrets(name, value))
+    key = name.removesuffix("+").partition(".")[2].removesuffix("s")
+    bare = name.rpartition(".")[2]  # of an override: TARGET.args.NAME
+    hidden = masker.is_secret_name(bare) or any(masker.find_pair_secrets(bare, value)) or key.startswith(_SECRET_KEYS)
     return f"{name}={MASK}" if equals and value and hidden else text
 
 
@@ -161,6 +167,7 @@ def _make_record(page: SummaryPage, step: ActionStep) -> dict[str, Any]:
         "platforms": {str(one): page.sizes.get(str(one), 0) for one in result.platforms} if result else {},
         "inputs": dict(page.inputs),
         "metadata": dict(result.metadata) if result else {},
+        **({"targets": {name: dict(one.metadata) for name, one in page.targets.items()}} if page.targets else {}),
         "steps": [
             {
                 "name": one.name,

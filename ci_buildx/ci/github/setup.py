@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from ci_buildx.build.build_run import BuildRun, choose_wording, collect_secrets, hide_in
-from ci_buildx.build.builder_scope import open_builder
+from ci_buildx.build.build_run import BuildRun, collect_secrets
+from ci_buildx.build.builder_scope import RunRequest, open_run_scope
 from ci_buildx.build.connect import NodeConnection, connect_nodes
 from ci_buildx.build.context.origin import TRUST_SCOPE
 from ci_buildx.builder import identity
@@ -19,15 +19,10 @@ from ci_buildx.ci import inputs, logins
 from ci_buildx.ci.github import commands, events, state, step
 from ci_buildx.ci.github import inputs as github_inputs
 from ci_buildx.errors import InputError, KubeBuilderError
-from ci_buildx.kube import config
-from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.documents import parse_toml
 from ci_buildx.model.plaintext import read_kubeconfig
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.progress import display
-from ci_buildx.runtime.phases import PhaseTimes
-from ci_buildx.runtime.signals import SignalHandler
 from ci_buildx.settings import options
 from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.raw_values import RawValues
@@ -74,26 +69,17 @@ def run_setup_builder(
     ``announce`` is called with the builder's location before any of its objects exists. Raises the KubeBuilderError
     tree and Interrupted.
     """
-    settings = replace(settings, keep=True)
-    cluster = config.load_cluster(settings.cluster, env=env)
-    hidden = collect_secrets(settings.build, env)
-    shown = display.open_display(
-        settings.build.progress, display_stream, env=env, hidden=hidden, wording=choose_wording(settings.surface)
+    request = RunRequest(
+        settings=replace(settings, keep=True),
+        builds=(),
+        env=env,
+        display_stream=display_stream,
+        hidden=collect_secrets(settings.build, env),
+        identity=identity,
+        announce=announce,
     )
-    try:
-        with SignalHandler() as interrupts, KubeClient(cluster) as kube:
-            site = BuildRun(
-                settings=settings, kube=kube, display=shown, env=env, stop=interrupts.stop, phases=PhaseTimes()
-            )
-            with open_builder(site, interrupts, identity, announce) as builder:
-                kept = interrupts.run(lambda: _wait_for_nodes(site, builder), settle=0)
-    except BaseException as error:
-        hide_in(error, shown.mask)
-        shown.cancel()
-        shown.close(error)
-        raise
-    shown.close()
-    return kept
+    with open_run_scope(request) as scope, scope.open_builder() as run, run.cancel_on_failure():
+        return run.interrupts.run(lambda: _wait_for_nodes(run.site, run.builder), settle=0)
 
 
 def _wait_for_nodes(site: BuildRun, builder: Builder) -> RunningBuilder:
@@ -147,9 +133,17 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     if not given.switch("cleanup"):
         commands.append_value(env, commands.STATE, KEPT, "true")
     stdout.write(f"builder   {kept.name}\ntime      {time.monotonic() - begun:.1f} s\n")
-    commands.append_values(env, commands.OUTPUT, make_setup_outputs(kept))
+    outputs, variables = make_setup_outputs(kept), make_setup_variables(kept, given)
+    if given.switch("expose"):
+        from ci_buildx.ci.github import expose
+
+        sockets = expose.start_server(kept, given, env, lifetime=settings.builder.lifetime)
+        outputs |= expose.make_outputs(sockets)
+        variables |= expose.make_variables(sockets)
+        stdout.writelines(f"socket    {path}\n" for path in sockets)
+    commands.append_values(env, commands.OUTPUT, outputs)
     if given.switch("use"):
-        commands.append_values(env, commands.ENVIRONMENT, make_setup_variables(kept, given))
+        commands.append_values(env, commands.ENVIRONMENT, variables)
     return 0
 
 

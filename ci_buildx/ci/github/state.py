@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder.builder import BuilderLocation
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 BUILDER, NAMESPACE, LOGINS, KUBECONFIG = "builder", "namespace", "logins", "kubeconfig"
 """Names of saved state. ``action/post.js`` checks for any of them before it starts Python."""
+BAKES, SOCKETS = "bakes", "sockets"
+"""Names of saved state: set if the step bakes, whose inputs are others; the folder of the input ``expose``."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ActionStep:
-    """State of the running step. ``hidden`` are the texts to mask."""
+    """State of the running step. ``hidden`` are the texts to mask.
+
+    A step that bakes has ``targets``, the results by target, and their ``definition``, and no ``result``.
+    """
 
     env: Mapping[str, str]
     cwd: Path
@@ -36,6 +41,8 @@ class ActionStep:
     hidden: list[str] = field(default_factory=list)
     report: BuildReport | None = None
     result: BuildResult | None = None
+    targets: Mapping[str, BuildResult] = field(default_factory=dict)
+    definition: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_state(env: Mapping[str, str], location: BuilderLocation) -> None:

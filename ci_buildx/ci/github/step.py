@@ -49,7 +49,7 @@ def run_build_step(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     except (KubeBuilderError, Interrupted) as error:
         reword_error(error, OptionSurface.GITHUB)
         if step.settings is not None:
-            annotate_failure(error, step.settings, env, stdout)
+            annotate_failure(error, step.settings.build, env, stdout)
             _report_result(step, str(error))
         raise
     _report_result(step, "")
@@ -185,12 +185,19 @@ def log_in(found: tuple[logins.LoginInput, ...], given: RawValues, env: dict[str
 
 def _report_result(step: ActionStep, error: str) -> None:
     """Report findings and the summary; failures here never change the build's result."""
-    if step.report is None or step.given is None or step.settings is None:
+    if step.report is None or step.settings is None:
+        return
+    findings = step.result.findings if step.result is not None else ()
+    annotate_findings(findings or step.report.findings, (step.settings.build,), step.env, step.stdout)
+    summarize_run(step, error)
+
+
+def summarize_run(step: ActionStep, error: str) -> None:
+    """Write the summary and upload the record; a failure becomes a warning."""
+    if step.given is None or step.settings is None:
         return
     from ci_buildx.ci.github import report as github_report
 
-    findings = step.result.findings if step.result is not None else ()
-    annotate_findings(findings or step.report.findings, step.settings, step.env, step.stdout)
     try:
         github_report.write_report(step, step.given, step.settings, error)
     except KubeBuilderError as lost:

@@ -30,7 +30,8 @@ class SummaryPage:
     """The content of one build's summary.
 
     ``error`` is empty if the build succeeded; ``result`` is None if it failed. ``sizes`` are compressed bytes by
-    platform, ``inputs`` those that were set, and ``artifacts`` URLs by name.
+    platform, ``inputs`` those that were set, and ``artifacts`` URLs by name. Of several targets, ``targets`` are the
+    results and ``definition`` the JSON, instead of ``result``.
     """
 
     report: BuildReport
@@ -40,6 +41,8 @@ class SummaryPage:
     sizes: Mapping[str, int] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, BuildResult] = field(default_factory=dict)
+    definition: str = ""
 
 
 def render_summary(page: SummaryPage) -> str:
@@ -49,6 +52,7 @@ def render_summary(page: SummaryPage) -> str:
         parts.append(f"```text\n{_render_code_block(page.error)}\n```")
     if page.result is not None:
         parts += [_render_images(page.result, page.sizes), _render_pull_commands(page.result)]
+    parts.append(_render_targets(page.targets))
     parts.append(_render_chart(page.report))
     parts.append(_render_details("Slowest steps", _render_steps(page.report.summary), opened=bool(page.error)))
     if page.result is not None:
@@ -57,6 +61,8 @@ def render_summary(page: SummaryPage) -> str:
         )
     rows = [(f"`{name}`", _escape_cell(value)) for name, value in page.inputs.items()]
     parts.append(_render_details("Inputs", _render_table(("input", "value"), rows)))
+    if page.definition:
+        parts.append(_render_details("Definition", f"```json\n{_render_code_block(page.definition)}\n```"))
     if page.artifacts:
         links = (f"[{_render_code(name)}]({quote_url(url, safe=_OF_URLS)})" for name, url in page.artifacts.items())
         parts.append("Artifacts: " + ", ".join(links))
@@ -95,6 +101,14 @@ def _render_images(result: BuildResult, sizes: Mapping[str, int]) -> str:
         size = f" {format_amount(sizes[platform])} compressed" if platform in sizes else ""
         rows.append(("platform", f"{platform}{size}"))
     return _render_table(("", ""), rows)
+
+
+def _render_targets(targets: Mapping[str, BuildResult]) -> str:
+    """Render the table of targets, with the names and the digest of each one's image."""
+    rows = [
+        (_escape_cell(name), _escape_cell("\n".join((*one.references, one.digest)))) for name, one in targets.items()
+    ]
+    return _render_table(("target", "image"), rows)
 
 
 def _render_pull_commands(result: BuildResult) -> str:

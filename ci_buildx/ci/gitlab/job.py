@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -29,7 +29,7 @@ from ci_buildx.model.record import replace
 from ci_buildx.model.status import CheckFinding
 from ci_buildx.progress.step import strip_control_characters
 from ci_buildx.settings import assembly
-from ci_buildx.settings.option import VARIABLE_PREFIX, OptionSurface
+from ci_buildx.settings.option import VARIABLE_PREFIX, Option, OptionSurface
 from ci_buildx.settings.values import Settings
 from ci_buildx.settings.wording import reword_error
 
@@ -78,22 +78,24 @@ def run_build(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     return result.status
 
 
-def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> None:
-    """Remove this job's builder and credentials, even if ``script`` is still running."""
+def clean_up(env: Mapping[str, str], cwd: Path, stdout: TextIO, *, template: Sequence[Option] = ()) -> None:
+    """Remove this job's builder and credentials, even if ``script`` is still running.
+
+    ``template`` are the inputs of another template than that of a build.
+    """
     name = read_identity(env, cwd).name
     try:
-        found = _remove_builder(name, env, cwd)
+        found = _remove_builder(name, env, cwd, template)
     finally:
         gitlab_inputs.remove_private_folder(make_suffix(env))
     stdout.write(f"{name}: {'removed' if found else 'nothing is left'}\n")
 
 
-def _remove_builder(name: str, env: Mapping[str, str], cwd: Path) -> bool:
+def _remove_builder(name: str, env: Mapping[str, str], cwd: Path, template: Sequence[Option]) -> bool:
     from ci_buildx.manage import reap
 
-    with gitlab_inputs.write_kubeconfig(
-        gitlab_inputs.fill_cluster_defaults(gitlab_inputs.read_inputs(env, cwd))
-    ) as given:
+    read = gitlab_inputs.read_inputs(env, cwd, template=template)
+    with gitlab_inputs.write_kubeconfig(gitlab_inputs.fill_cluster_defaults(read)) as given:
         values = given.select_build_options()
         cluster = assembly.make_cluster_settings(values, given.sources, env, cwd)
         namespace = assembly.read_namespace(values, given.sources, env, cwd)

@@ -6,9 +6,11 @@ Source: go-cty 1.17.0, ``stdlib/collection.go``, ``sequence.go`` and ``set.go``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 
 from ci_buildx.hcl.functions.arithmetic import read_int
 from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError
+from ci_buildx.hcl.limits import MOST_ITEMS
 from ci_buildx.hcl.types.conversion import convert, convert_all
 from ci_buildx.hcl.types.unification import ConversionError, unify_types
 from ci_buildx.hcl.types.values import (
@@ -265,6 +267,8 @@ def _multiply_sets(given: Sequence[HclValue]) -> HclValue:
             raise ParameterError(at, "all elements must be of the same type") from None
     from itertools import product
 
+    if prod(map(len, columns)) > MOST_ITEMS:
+        raise CallError(f"more than {MOST_ITEMS} elements would be made")
     rows = [make_tuple(row) for row in product(*columns)]
     element = make_tuple_type(column[0].type if column else DYNAMIC for column in columns)
     lists = all(one.type.kind is not TypeKind.SET for one in given)

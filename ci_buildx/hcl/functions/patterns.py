@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError
+from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError, check_length
 from ci_buildx.hcl.types.values import (
     STRING,
     HclType,
@@ -215,7 +215,12 @@ def _replace(given: Sequence[HclValue]) -> HclValue:
 
         return _EXPANSION.sub(read, template)
 
-    return make_string(pattern.sub(expand, given[0].text))
+    found, length, at = list[str](), 0, 0
+    for match in pattern.finditer(given[0].text):
+        found += [given[0].text[at : match.start()], expand(match)]
+        length, at = length + len(found[-2]) + len(found[-1]), match.end()
+        check_length(length)
+    return make_string("".join((*found, given[0].text[at:])))
 
 
 _BOTH = (Parameter("pattern", STRING), Parameter("string", STRING))

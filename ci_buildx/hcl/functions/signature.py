@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ci_buildx.hcl.limits import describe_excess
 from ci_buildx.hcl.types.values import DYNAMIC, HclType, HclValue
 
 
@@ -18,6 +19,12 @@ class ParameterError(CallError):
     def __init__(self, index: int, reason: str) -> None:
         super().__init__(reason)
         self.index = index
+
+
+def check_length(characters: int) -> None:
+    """Raise CallError for a text that would be too long."""
+    if reason := describe_excess(characters):
+        raise CallError(reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from ci_buildx.hcl.functions.arithmetic import read_int
-from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError
+from ci_buildx.hcl.functions.signature import CallError, HclFunction, Parameter, ParameterError, check_length
 from ci_buildx.hcl.types.values import (
     NUMBER,
     STRING,
@@ -105,6 +105,7 @@ def _join(given: Sequence[HclValue]) -> HclValue:
             if item.is_null:
                 raise ParameterError(at, f"element {index} is null; cannot concatenate null values")
             found.append(item.text)
+    check_length(sum(map(len, found)) + len(found) * len(given[0].text))
     return make_string(given[0].text.join(found))
 
 
@@ -130,7 +131,13 @@ def _indent(given: Sequence[HclValue]) -> HclValue:
     spaces = read_int(given[0], 0)
     if not 0 <= spaces <= 10_000:
         raise ParameterError(0, "the number of spaces is out of range")
+    check_length(len(given[1].text) + given[1].text.count("\n") * spaces)
     return make_string(given[1].text.replace("\n", "\n" + " " * spaces))
+
+
+def _replace(text: str, old: str, new: str) -> str:
+    check_length(len(text) + (text.count(old) if old else len(text) + 1) * len(new))
+    return text.replace(old, new)
 
 
 def _compact(given: Sequence[HclValue]) -> HclValue:
@@ -168,7 +175,7 @@ FUNCTIONS = {
     "indent": HclFunction((Parameter("spaces", NUMBER), Parameter("str", STRING)), _indent),
     "join": HclFunction((Parameter("separator", STRING),), _join, Parameter("lists", _LIST)),
     "lower": make_text_function(("str",), lambda text: _map_characters(text, str.lower)),
-    "replace": make_text_function(("str", "substr", "replace"), lambda text, old, new: text.replace(old, new)),
+    "replace": make_text_function(("str", "substr", "replace"), _replace),
     "reverse": make_text_function(("str",), lambda text: "".join(reversed(split_graphemes(text)))),
     "sanitize": make_text_function(("name",), lambda text: _UNSAFE.sub("_", text)),
     "sort": HclFunction((Parameter("list", _LIST),), _sort),

@@ -33,7 +33,13 @@ def read_values(path: str) -> dict[str, str]:
 
 def run(env: dict[str, str], *, post: bool = False, alone: bool = False) -> tuple[int, str]:
     log = io.StringIO()
-    code = action.main(post=post, alone=alone, env=env, cwd=Path(env["GITHUB_WORKSPACE"]), stdout=log)
+    code = action.main(
+        post=post,
+        kind=action.ActionKind.SETUP if alone else action.ActionKind.BUILD,
+        env=env,
+        cwd=Path(env["GITHUB_WORKSPACE"]),
+        stdout=log,
+    )
     return code, log.getvalue()
 
 

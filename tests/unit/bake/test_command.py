@@ -161,7 +161,8 @@ def test_a_plain_build_imports_nothing_of_bake() -> None:
     import sys
 
     code = (
-        "import sys\nimport ci_buildx.cli.build, ci_buildx.build.run as run\nrun.import_early()\n"
+        "import sys\nimport ci_buildx.cli.build, ci_buildx.build.run\n"
+        "from ci_buildx.build import builder_scope\nbuilder_scope.import_early()\n"
         "ours = ('ci_buildx.hcl', 'ci_buildx.bake', 'ci_buildx.cli.bake')\n"
         "print(*(one for one in sys.modules if one.startswith(ours)))"
     )

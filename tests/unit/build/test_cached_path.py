@@ -41,8 +41,8 @@ CODE = """
 import sys
 sys.path[:0] = sys.argv[1:]
 import ci_buildx.cli.main, ci_buildx.cli.build
-from ci_buildx.build import run
-run.import_early()
+from ci_buildx.build import run, builder_scope
+builder_scope.import_early()
 # What each build does besides, at run time: mask secrets, and remove what killed processes left.
 from ci_buildx.fsutil import scratch
 from ci_buildx.model import masker

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from bundle import __main__ as bundle
 from bundle import describe
 from bundle.gitlab import PATTERNS
-from ci_buildx.ci import inputs
+from ci_buildx.ci import bake_inputs, inputs
 from ci_buildx.ci.gitlab import inputs as gitlab
 from ci_buildx.ci.gitlab import job as gitlab_job
 from ci_buildx.ci.gitlab.inputs import DEFAULTS
@@ -70,7 +70,8 @@ def test_each_input_of_the_template_reaches_the_job(template: tuple[dict[str, An
 
 
 def test_no_input_of_an_action_has_a_default_that_would_hide_its_variable() -> None:
-    for file in ("action.yml", "setup/action.yml", "merge/action.yml"):
+    for place in bundle.ACTIONS:
+        file = f"{place}/action.yml"
         found = yaml.safe_load((ROOT / file).read_text())["inputs"]
         assert {name for name, one in found.items() if "default" in one} <= {"github-token"}
 
@@ -226,8 +227,8 @@ def test_the_setups_action_yml_is_valid() -> None:
     validate("vendor.github-actions", ROOT / "setup" / "action.yml")
 
 
-def test_the_merges_action_yml_is_valid() -> None:
-    validate("vendor.github-actions", ROOT / "merge" / "action.yml")
+def test_the_other_steps_action_yml_is_valid() -> None:
+    validate("vendor.github-actions", *(ROOT / place / "action.yml" for place in bundle.ACTIONS[2:]))
 
 
 def test_the_merges_template_is_valid(tmp_path: Path) -> None:
@@ -267,12 +268,60 @@ def test_the_merges_inputs_are_those_of_the_table() -> None:
     assert {"digest", "metadata", "tags", "json"} <= action["outputs"].keys()
 
 
+@pytest.mark.parametrize(
+    ("place", "known"),
+    [
+        ("bake", bake_inputs.list_bake_inputs(OptionSurface.GITHUB)),
+        ("bake/subaction/matrix", bake_inputs.list_matrix_inputs()),
+        ("bake/subaction/list-targets", bake_inputs.list_targets_inputs()),
+    ],
+)
+def test_the_bakes_inputs_are_those_of_the_table(place: str, known: tuple[Option, ...]) -> None:
+    action = yaml.safe_load((ROOT / place / "action.yml").read_text())
+    assert list(action["inputs"]) == [option.name for option in known]
+    script = (ROOT / place / action["runs"]["main"]).read_text()
+    assert (ROOT / place / script.partition("require('")[2].partition("'")[0]).with_suffix(".js").resolve() == (
+        ROOT / "action" / "run.js"
+    )
+
+
+def test_bake_has_all_inputs_of_dockers_action() -> None:
+    """docker/bake-action 7.1, ``action.yml``, ``subaction/matrix/action.yml``; ``workdir`` is of version 6."""
+    theirs = "builder allow call files no-cache pull load provenance push sbom set source targets vars github-token"
+    ours = {option.name for option in bake_inputs.list_bake_inputs(OptionSurface.GITHUB)}
+    assert {*theirs.split(), "workdir"} <= ours
+    assert {"workdir", "files", "target", "fields"} <= {option.name for option in bake_inputs.list_matrix_inputs()}
+
+
+def test_each_input_of_the_bake_reaches_its_job_as_one_line(tmp_path: Path) -> None:
+    template = ROOT / "gitlab-template" / "bake.yml"
+    spec, jobs = yaml.safe_load_all(template.read_text())
+    offered, job = spec["spec"]["inputs"], jobs[".kube-builder-bake"]
+    names = [option.name for option in bake_inputs.list_bake_inputs(OptionSurface.GITLAB)]
+    assert set(offered) - OF_THE_JOB == set(names)
+    assert job["variables"] == {gitlab.name_variable(name): f"$[[ inputs.{name} ]]\n" for name in ("job-name", *names)}
+    assert (job["script"], job["after_script"]) == (
+        ["kube-builder gitlab --bake"],
+        ["kube-builder gitlab --bake --post"],
+    )
+    for one in offered.values():
+        if one.get("type", "string") == "string" and "options" not in one:
+            takes = re.compile(f"{one['regex'].removesuffix('$')}\\Z").search
+            assert not any(takes(f"a{lines}script: [x]") for lines in LINE_BREAKS)
+    component = ROOT / "templates" / "bake.yml"
+    assert list(yaml.safe_load_all(component.read_text())) == list(yaml.safe_load_all(template.read_text()))
+    for number, document in enumerate(template.read_text().split("\n---\n")):
+        part = tmp_path / f"part-{number}.yml"
+        part.write_text(document)
+        validate("vendor.gitlab-ci", part)
+
+
 def test_workflows_are_valid() -> None:
     validate("vendor.github-workflows", *WORKFLOWS, *EXAMPLES)
 
 
 def test_zizmor_finds_nothing_in_what_runs_for_users() -> None:
-    audit(*(ROOT / place / "action.yml" for place in (".", "setup", "merge")), *WORKFLOWS)
+    audit(*(ROOT / place / "action.yml" for place in bundle.ACTIONS), *WORKFLOWS)
 
 
 def test_zizmor_finds_nothing_in_the_examples() -> None:

@@ -199,7 +199,7 @@ def run_step(tmp_path: Path, given: dict[str, str], **more: str) -> tuple[int, s
         **more,
     }
     stdout = io.StringIO()
-    code = action.main(post=False, alone=False, merges=True, env=env, cwd=tmp_path, stdout=stdout)
+    code = action.main(post=False, kind=action.ActionKind.MERGE, env=env, cwd=tmp_path, stdout=stdout)
     return code, stdout.getvalue(), read_values(str(files["GITHUB_OUTPUT"]))
 
 

@@ -143,7 +143,7 @@ def test_no_input_of_the_action_shows_a_secret(option: Option, cwd: Path) -> Non
         summary.write_text("")
         env = {"HOME": str(cwd / "nobody"), "DEPLOY_TOKEN": secret, "GITHUB_STEP_SUMMARY": str(summary)}
         env |= {"INPUT_CONTEXT": ".", f"INPUT_{option.name.upper()}": text}
-        action.main(post=False, alone=False, env=env, cwd=cwd, stdout=stdout)
+        action.main(post=False, env=env, cwd=cwd, stdout=stdout)
         shown = [line for line in stdout.getvalue().splitlines() if not line.startswith("::add-mask::")]
         assert_not_shown(secret, "\n".join(shown) + summary.read_text())
 

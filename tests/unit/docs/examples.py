@@ -19,6 +19,8 @@ ACTIONS = {
     "org/kube-builder": ROOT / "action.yml",
     "org/kube-builder/setup": ROOT / "setup" / "action.yml",
     "org/kube-builder/merge": ROOT / "merge" / "action.yml",
+    "org/kube-builder/bake": ROOT / "bake" / "action.yml",
+    "org/kube-builder/bake/subaction/matrix": ROOT / "bake" / "subaction" / "matrix" / "action.yml",
 }
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(kube-builder [^`\n]+)`")
@@ -80,6 +82,11 @@ def parts(value: Any) -> Iterator[dict[str, Any]]:
         yield value
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from parts(inner)
+
+
+def is_bake(part: dict[str, Any]) -> bool:
+    """Whether an include is that of the bake."""
+    return "bake" in f"{part.get('file', '')} {part.get('component', '')}"
 
 
 def is_merge(part: dict[str, Any]) -> bool:

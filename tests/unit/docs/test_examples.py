@@ -23,6 +23,7 @@ from tests.unit.docs.examples import (
     Example,
     commands,
     examples,
+    is_bake,
     is_merge,
     parts,
     split_shell_line,
@@ -30,6 +31,7 @@ from tests.unit.docs.examples import (
 
 TEMPLATE = ROOT / "gitlab-template" / "kube-builder.yml"
 MERGE_TEMPLATE = ROOT / "gitlab-template" / "merge.yml"
+BAKE_TEMPLATE = ROOT / "gitlab-template" / "bake.yml"
 VARIABLES = re.compile(r"\bKUBE_BUILDER_[A-Z][A-Z_]*[A-Z]\b")
 _OPEN = ("…", "[", "VERB")
 """What a command has that is only the outline of one."""
@@ -83,11 +85,12 @@ def test_steps_have_inputs_of_the_action(example: Example) -> None:
 
 @pytest.mark.parametrize("example", [one for one in FILES if "inputs:" in one.text], ids=str)
 def test_includes_have_inputs_of_the_template(example: Example) -> None:
-    both = {file: next(yaml.safe_load_all(file.read_text()))["spec"]["inputs"] for file in (TEMPLATE, MERGE_TEMPLATE)}
+    templates = (TEMPLATE, MERGE_TEMPLATE, BAKE_TEMPLATE)
+    both = {file: next(yaml.safe_load_all(file.read_text()))["spec"]["inputs"] for file in templates}
     kinds = {"array": list, "boolean": bool, "string": str, "number": int}
     for document in example.documents():
         for part in parts(document):
-            offered = both[MERGE_TEMPLATE if is_merge(part) else TEMPLATE]
+            offered = both[MERGE_TEMPLATE if is_merge(part) else BAKE_TEMPLATE if is_bake(part) else TEMPLATE]
             for name, value in part.get("inputs", {}).items():
                 assert isinstance(value, kinds[offered[name].get("type", "string")]), name
 

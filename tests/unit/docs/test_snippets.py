@@ -20,8 +20,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ci_buildx.ci import digests, inputs
+from ci_buildx.ci import bake as ci_bake
+from ci_buildx.ci import bake_inputs, digests, inputs
 from ci_buildx.ci.github import events, step
+from ci_buildx.ci.github.bake import KNOWN as OF_BAKE
 from ci_buildx.ci.github.inputs import read_inputs
 from ci_buildx.ci.github.merge import KNOWN as OF_MERGE
 from ci_buildx.ci.github.setup import KNOWN
@@ -33,7 +35,7 @@ from ci_buildx.settings import assembly
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import Settings
-from tests.unit.docs.examples import Example, commands, examples, is_merge, parts
+from tests.unit.docs.examples import Example, commands, examples, is_bake, is_merge, parts
 from tests.unit.settings.certificate import PEM
 
 FOLDERS = ("api", "web", "worker", "services/api", "services/web", "libs", "ci", "hello")
@@ -70,7 +72,14 @@ INCLUDES = [
     for example in examples("yaml")
     for document in example.documents()
     for part in parts(document)
-    if "inputs" in part and ("component" in part or "file" in part) and not is_merge(part)
+    if "inputs" in part and ("component" in part or "file" in part) and not is_merge(part) and not is_bake(part)
+]
+BAKES = [
+    (example, part["inputs"])
+    for example in examples("yaml")
+    for document in example.documents()
+    for part in parts(document)
+    if "inputs" in part and is_bake(part)
 ]
 MERGES = [
     (example, part["inputs"])
@@ -165,6 +174,14 @@ def test_steps_are_valid(example: Example, part: dict[str, Any], checkout: Path)
         assert isinstance(inputs.read_job_settings(values, given.sources, env, checkout), Settings)
         return
     run = ActionStep(env=env, cwd=checkout, stdout=io.StringIO(), event=events.read_event(env), begun=time.monotonic())
+    if part["uses"].startswith("org/kube-builder/bake/subaction/matrix@"):
+        known = {option.name: option for option in bake_inputs.list_matrix_inputs()}
+        assert read_inputs(env, checkout, known=known).values.keys() <= known.keys()
+        return
+    if part["uses"].startswith("org/kube-builder/bake@"):
+        given = read_inputs(env, checkout, known=OF_BAKE)
+        assert ci_bake.read_command(given, env, checkout).request.targets
+        return
     if part["uses"].startswith("org/kube-builder/merge@"):
         given = step.name_image(read_inputs(env, checkout, known=OF_MERGE), run)
         assert digests.read_request(given).tags
@@ -182,6 +199,15 @@ def test_includes_of_the_merge_are_valid(example: Example, given: dict[str, Any]
     read = gitlab_inputs.read_inputs(env, checkout, template=known)
     request = digests.read_request(read.replace_values(tags=gitlab_inputs.make_default_tags(CI_VARIABLES)))
     assert [str(platform) for platform in request.platforms] == given.get("platforms", [])
+
+
+@pytest.mark.parametrize(("example", "given"), BAKES, ids=str)
+def test_includes_of_the_bake_are_valid(example: Example, given: dict[str, Any], checkout: Path) -> None:
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in given.items()}
+    env = {gitlab_inputs.name_variable(name): text for name, text in texts.items()}
+    read = gitlab_inputs.read_inputs(env, checkout, template=bake_inputs.list_bake_inputs(OptionSurface.GITLAB))
+    command = ci_bake.read_command(read, env, checkout)
+    assert list(command.request.targets) == given.get("targets", ["default"])
 
 
 @pytest.mark.parametrize(("example", "given"), INCLUDES, ids=str)

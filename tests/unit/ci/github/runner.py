@@ -21,7 +21,7 @@ RUNNER = {
 
 def run(env: dict[str, str], cwd: Path, *, post: bool = False) -> tuple[int, str]:
     stdout = io.StringIO()
-    return action.main(post=post, alone=False, env=env, cwd=cwd, stdout=stdout), stdout.getvalue()
+    return action.main(post=post, env=env, cwd=cwd, stdout=stdout), stdout.getvalue()
 
 
 def read(path: str) -> dict[str, str]:

@@ -43,7 +43,7 @@ class Surroundings:
             self.env["GITHUB_EVENT_PATH"] = str(self.event)
         inputs = {f"INPUT_{name.upper().replace('_', '-')}": value for name, value in given.items()}
         stdout = io.StringIO()
-        code = action.main(post=False, alone=False, env=self.env | (env or {}) | inputs, cwd=self.cwd, stdout=stdout)
+        code = action.main(post=False, env=self.env | (env or {}) | inputs, cwd=self.cwd, stdout=stdout)
         self.log = stdout.getvalue()
         if code:
             raise InputError(self.log)

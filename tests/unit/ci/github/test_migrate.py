@@ -278,7 +278,7 @@ def test_what_others_need_stays(other: str, left: set[str]) -> None:
 @pytest.mark.parametrize(
     ("step", "verdict", "text"),
     [
-        ("      - uses: docker/bake-action@v7\n", MigrationVerdict.BY_HAND, "bake files are not read"),
+        ("      - uses: docker/bake-action@v7\n", MigrationVerdict.BY_HAND, "org/kube-builder/bake has its inputs"),
         (
             "      - run: |\n          true\n          docker build -t x .\n",
             MigrationVerdict.BY_HAND,

@@ -67,7 +67,9 @@ def env(tmp_path: Path) -> dict[str, str]:
 def run(env: dict[str, str], cwd: Path, *, post: bool = False, **given: str) -> tuple[int, str]:
     stdout = io.StringIO()
     inputs = {f"INPUT_{name.upper().replace('_', '-')}": value for name, value in given.items()}
-    return action.main(post=post, alone=True, env=env | inputs, cwd=cwd, stdout=stdout), stdout.getvalue()
+    return action.main(
+        post=post, kind=action.ActionKind.SETUP, env=env | inputs, cwd=cwd, stdout=stdout
+    ), stdout.getvalue()
 
 
 def test_outputs_are_setup_buildxs(env: dict[str, str], cwd: Path, kept: FakeKeep) -> None:
@@ -101,7 +103,7 @@ def test_later_steps_find_it_by_variables(env: dict[str, str], cwd: Path, kept: 
     }
     stdout = io.StringIO()
     later = env | variables | {"INPUT_CONTEXT": ".", "INPUT_PUSH": "true", "INPUT_TAGS": "r.example/a:1"}
-    assert action.main(post=False, alone=False, env=later, cwd=cwd, stdout=stdout) == 0, stdout.getvalue()
+    assert action.main(post=False, env=later, cwd=cwd, stdout=stdout) == 0, stdout.getvalue()
     assert job.settings is not None
     assert (job.settings.builder_name, job.settings.cluster.context) == (kept.identity.name, "prod")
 
@@ -144,7 +146,7 @@ def test_a_kubeconfigs_content_is_a_file_until_post(
     assert state["kubeconfig"] == str(path)
     stdout = io.StringIO()
     after = env | {f"STATE_{name}": value for name, value in state.items()}
-    code = action.main(post=True, alone=False, env=after | {"INPUT_USE": "true"}, cwd=cwd, stdout=stdout)
+    code = action.main(post=True, env=after | {"INPUT_USE": "true"}, cwd=cwd, stdout=stdout)
     assert code == 0, stdout.getvalue()
     assert job.removed["cluster"].kubeconfig == (path,)
     assert not path.exists()

@@ -1,0 +1,159 @@
+"""Sockets through which other programs use a builder, and the commands that run with one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from ci_buildx.build.build_run import collect_secrets
+from ci_buildx.build.builder_scope import BuilderRun, RunRequest, open_run_scope
+from ci_buildx.build.connect import NodeConnection, connect_nodes
+from ci_buildx.build.context import origin
+from ci_buildx.builder.builder import SERVER_NAME, Builder
+from ci_buildx.errors import InputError, KubeBuilderError
+from ci_buildx.fsutil import scratch
+from ci_buildx.kube.tls import run_relay
+from ci_buildx.settings.values import Settings
+from ci_buildx.transport.local_socket import EndpointDialer, LocalSocket, open_local_socket
+
+if TYPE_CHECKING:
+    from ci_buildx.builder.identity import JobIdentity
+
+HOST = "BUILDKIT_HOST"
+"""Variable with which buildctl, nerdctl and others find buildkitd (BuildKit 0.34.2, ``cmd/buildctl/main.go``)."""
+_LOOK = 0.05
+_END_TIME = 3.0
+"""Seconds for a command to end after SIGTERM."""
+_SETTLE = 5.0
+"""Seconds for a command and its socket to end after a signal."""
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+"""Exit codes of a shell."""
+
+
+@contextmanager
+def open_sockets(run: BuilderRun, folder: Path) -> Iterator[dict[str, LocalSocket]]:
+    """Connect to the builder's nodes and serve a socket for each, ``FOLDER/NODE.sock``; return them by path.
+
+    Raises the KubeBuilderError tree if a pod cannot start or be reached.
+    """
+    with connect_nodes(run.site, run.builder) as (_, connections), ExitStack() as undo:
+        found = {}
+        for one in connections:
+            path = folder / f"{one.node.name}.sock"
+            found[str(path)] = undo.enter_context(open_local_socket(path, make_dialer(one, run.builder)))
+        yield found
+
+
+def make_dialer(connection: NodeConnection, builder: Builder) -> EndpointDialer:
+    """Return the dialer for further connections to a node's pod, over the transport that answered."""
+    keys = builder.keys
+    return EndpointDialer(
+        endpoint=connection.winner.endpoint,
+        authority=keys.ca,
+        certificate=keys.certificate,
+        key=keys.key,
+        server_name=SERVER_NAME,
+    )
+
+
+def run_with_builder(
+    settings: Settings, *, env: Mapping[str, str], display_stream: TextIO, work: Callable[[BuilderRun], int]
+) -> int:
+    """Run ``work`` on the builder of the settings, or on one that exists as long as the work; return its exit code.
+
+    Raises the KubeBuilderError tree and Interrupted, after a builder of its own has been removed.
+    """
+    identity: JobIdentity | None = None
+    if not settings.builder_name:
+        identity = origin.make_job_identity(settings.build.context, env)
+    request = RunRequest(
+        settings=settings,
+        builds=(),
+        env=env,
+        display_stream=display_stream,
+        hidden=collect_secrets(settings.build, env),
+        identity=identity,
+        announce=lambda _: None,
+    )
+    with open_run_scope(request) as scope, scope.open_builder() as run, run.cancel_on_failure():
+        return run.interrupts.run(lambda: work(run), settle=_SETTLE)
+
+
+def run_command(run: BuilderRun, command: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run a command with ``BUILDKIT_HOST`` and return its exit code, as a shell has it. Raises InputError."""
+    with _open_socket_folder() as folder, open_sockets(run, folder) as sockets:
+        path, served = next(iter(sockets.items()))
+        try:
+            process = subprocess.Popen(command, env={**env, HOST: f"unix://{path}"})
+        except OSError as error:
+            code = _NOT_FOUND if isinstance(error, FileNotFoundError) else _NOT_EXECUTABLE
+            run.site.display.warn(f"cannot run {command[0]}: {error.strerror}")
+            return code
+        code = wait_for(process, run.site.stop)
+    if code and served.failure:
+        run.site.display.warn(f"the builder could not be reached: {served.failure}")
+    return code if code >= 0 else 128 - code
+
+
+def wait_for(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
+    """Wait for a process and return its code; it is ended if ``stop`` is set."""
+    while not stop.is_set():
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(_LOOK)
+    process.terminate()
+    try:
+        return process.wait(_END_TIME)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+@contextmanager
+def _open_socket_folder() -> Iterator[Path]:
+    for base in scratch.list_socket_bases():
+        with ExitStack() as undo:
+            try:
+                folder = undo.enter_context(scratch.open_folder(Path(base)))
+            except OSError:
+                continue
+            yield folder
+            return
+    raise InputError("no folder can hold a socket", fix="set TMPDIR to a writable folder with a short path")
+
+
+def connect_standard_streams(run: BuilderRun, source: int, target: int) -> int:
+    """Connect the descriptors ``source`` and ``target`` with the builder until one side ends. Returns 0.
+
+    Raises KubeBuilderError if the connection cannot be opened.
+    """
+    with connect_nodes(run.site, run.builder) as (_, connections):
+        try:
+            remote = make_dialer(connections[0], run.builder).dial()
+        except (OSError, ValueError) as error:
+            raise KubeBuilderError(f"cannot connect to the builder: {error}", fix="try again") from error
+        near, far = socket.socketpair()
+        threading.Thread(target=run_relay, args=(remote, far), name="dial-stdio", daemon=True).start()
+        threading.Thread(target=_send_all, args=(source, near), name="dial-stdio", daemon=True).start()
+        with near:
+            while content := near.recv(1 << 16):
+                _write_all(target, content)
+    return 0
+
+
+def _send_all(source: int, near: socket.socket) -> None:
+    with suppress(OSError):
+        while content := os.read(source, 1 << 16):
+            near.sendall(content)
+        near.shutdown(socket.SHUT_WR)
+
+
+def _write_all(target: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(target, view) :]
