@@ -256,7 +256,7 @@ target "worker" {{
     done = run(
         checkout.BOTH,
         later='test -s "$KUBE_BUILDER_METADATA" && grep -c containerimage.digest "$KUBE_BUILDER_METADATA"',
-        bake={"set": ["worker.platform=linux/arm64"], "push": True},
+        bake={"set": ["app.platform=linux/amd64", "worker.platform=linux/arm64"], "push": True},
         definition=definition,
     )
     assert done.code == 0, done.log

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ci_buildx.build.builder_scope import BuilderRun
 from ci_buildx.ci import inputs
-from ci_buildx.ci.github import commands, setup
+from ci_buildx.ci.github import commands
 from ci_buildx.ci.github import inputs as github_inputs
 from ci_buildx.ci.github.state import SOCKETS
 from ci_buildx.errors import Interrupted, KubeBuilderError
@@ -32,9 +32,10 @@ from ci_buildx.settings.option import OptionSurface
 from ci_buildx.settings.values import ProgressMode
 
 if TYPE_CHECKING:
-    from ci_buildx.ci.github.setup import RunningBuilder
+    from ci_buildx.model.platform import Platform
     from ci_buildx.settings.raw_values import RawValues
 
+KNOWN = {option.name: option for option in inputs.OF_SETUP}
 _PATIENCE = 60.0
 """Seconds for the sockets to be there: the builder runs already."""
 _LOOK = 1.0
@@ -43,18 +44,28 @@ _LARGEST = 1 << 16
 _VERB, _SERVE = "github", "--serve"
 
 
-def start_server(kept: RunningBuilder, given: RawValues, env: Mapping[str, str], *, lifetime: float) -> list[str]:
-    """Start the process and return the paths of its sockets, one for each node; ``lifetime`` is in seconds.
+def start_server(
+    name: str,
+    namespace: str,
+    platforms: Iterable[Platform],
+    given: RawValues,
+    env: Mapping[str, str],
+    *,
+    lifetime: float,
+) -> list[str]:
+    """Start the process for a running builder and return the paths of its sockets, one for each node.
+
+    ``platforms`` are those of all nodes, ``lifetime`` is in seconds.
 
     Raises KubeBuilderError.
     """
     folder = _make_folder(env)
     order = {
         "folder": str(folder),
-        "builder": kept.name,
-        "namespace": "" if kept.namespace == kept.name else kept.namespace,
+        "builder": name,
+        "namespace": "" if namespace == name else namespace,
         "kubeconfig": given.read_text("kubeconfig"),
-        "platforms": [str(platform) for platform in kept.platforms],
+        "platforms": [str(platform) for platform in platforms],
         "runner": find_runner(),
         "lifetime": lifetime,
     }
@@ -142,7 +153,7 @@ def serve_sockets(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     The builder's name and the rest arrive on standard input, as JSON.
     """
     order = parse_json(sys.stdin.read(_LARGEST))
-    given = github_inputs.add_variables(github_inputs.read_inputs(env, cwd, known=setup.KNOWN), setup.KNOWN)
+    given = github_inputs.add_variables(github_inputs.read_inputs(env, cwd, known=KNOWN), KNOWN)
     shaping = ("driver-opts", "builder-config", "buildkitd-config", "buildkitd-config-inline", "buildkitd-flags")
     values = {name: one for name, one in given.select_build_options().items() if name not in (*shaping, "lifetime")}
     values |= {

@@ -137,7 +137,9 @@ def run_setup(env: Mapping[str, str], cwd: Path, stdout: TextIO) -> int:
     if given.switch("expose"):
         from ci_buildx.ci.github import expose
 
-        sockets = expose.start_server(kept, given, env, lifetime=settings.builder.lifetime)
+        sockets = expose.start_server(
+            kept.name, kept.namespace, kept.platforms, given, env, lifetime=settings.builder.lifetime
+        )
         outputs |= expose.make_outputs(sockets)
         variables |= expose.make_variables(sockets)
         stdout.writelines(f"socket    {path}\n" for path in sockets)

@@ -37,11 +37,9 @@ def as_argument(expression: str) -> str:
 def test_an_evaluation_ends_in_time(expression: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """LONGEST is lowered, since nothing but the time is measured."""
     monkeypatch.setattr(definitions, "LONGEST", 0.5)
-    begun = time.monotonic()
     with pytest.raises(InputError, match=r"the evaluation took more than 0\.5 seconds") as caught:
         load(as_argument(expression))
     assert caught.value.source == NAME
-    assert time.monotonic() - begun < 30
 
 
 def test_other_threads_have_no_limit_and_no_signal_is_left() -> None:

@@ -49,7 +49,7 @@ OUTPUTS = {
         "digest metadata version tags tag-names labels annotations json bake-file bake-file-tags bake-file-labels "
         "bake-file-annotations"
     ),
-    "setup/action.yml": "name driver platforms nodes endpoint status flags",
+    "setup/action.yml": "name driver platforms nodes endpoint status buildkit-host sockets flags",
 }
 EVERY = [(peer, name) for peer, names in PEERS.items() for name in names.split()]
 
