@@ -129,6 +129,8 @@ def _is_restarted(case: PodCase, status: Object) -> bool:
     No build of this process may be under way in it: that one is lost.
     """
     ended, spec = find_termination(status), (case.pod or {}).get("spec") or {}
+    if case.outdated:
+        return True
     if case.answered or ended is None or spec.get("restartPolicy") != "Always":
         return False
     if case.left and termination.find_cause(case).repeatable:

@@ -63,8 +63,8 @@ class PodCase:
     ``pod`` is None while the Job has none. ``events`` are those about the pod and the Job, oldest first. ``now`` is the
     cluster's clock in epoch seconds. ``served`` means that buildkitd in it was up, ``answered`` that it has answered
     this process, ``restarted`` that it has ended since that answer, ``left`` that this process lost a build in it and
-    may use it again, ``retried`` that another pod of the node was lost before, ``vanished`` that the pod object is
-    deleted (``pod`` is then its last state).
+    may use it again, ``outdated`` that its status is older than that answer, ``retried`` that another pod of the node
+    was lost before, ``vanished`` that the pod object is deleted (``pod`` is then its last state).
     """
 
     workload: str
@@ -77,6 +77,7 @@ class PodCase:
     answered: bool = False
     restarted: bool = False
     left: bool = False
+    outdated: bool = False
     retried: bool = False
     vanished: bool = False
 
@@ -253,6 +254,7 @@ class Observation:
             answered=answered is not None,
             restarted=pod is not None and answered is not None and count_restarts(pod) > answered,
             left=uid in self.left,
+            outdated=pod is not None and answered is not None and count_restarts(pod) < answered,
             retried=node in self.retried,
             vanished=vanished,
         )

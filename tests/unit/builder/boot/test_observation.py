@@ -104,9 +104,14 @@ def test_a_daemon_that_has_restarted_since_its_answer_is_lost_though_it_runs() -
 def test_an_answer_that_overtakes_the_status_is_that_of_the_next_daemon() -> None:
     seen = Observation()
     ended = in_use(restarts=0)
-    ended["status"]["containerStatuses"][0]["state"] = {"terminated": {"reason": "Error", "exitCode": 137}}
+    ended["status"]["containerStatuses"][0] |= {
+        "ready": False,
+        "state": {"terminated": {"reason": "Error", "exitCode": 137}},
+    }
     seen.note_pod(ended, None, gone=False)
     seen.note_answer("buildkit-amd64-x")
+    (stale,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
+    assert diagnose(stale).error is None, "the end that it shows is that of the daemon before"
     seen.note_pod(in_use(restarts=1), None, gone=False)
     (only,) = seen.list_cases("amd64", "buildkit-amd64", 0.0)
     assert diagnose(only).stage is PodStage.READY
