@@ -306,8 +306,10 @@ class _NodeConnector:
         known = self.builder
         if self.site.settings.builder_name:
             known = builder_scope.refresh_builder(self.site, known)
-        found = replace(self, builder=known, phase=phase).reach(node)
-        found.check_platforms(lasting=known.location.lasting)
+        found = replace(self, builder=known, phase=phase, notes=None).reach(node)
+        found.check_platforms(
+            lasting=known.location.lasting, runs_steps=partial(may_run_steps, self.site.settings.build)
+        )
         return found
 
     def release_pod(self, lost: NodeConnection, failure: KubeBuilderError, phase: DisplayPhase) -> None:

@@ -219,7 +219,6 @@ class _NodeSolve:
         key = origin.make_context_shared_key(build.context, self.site.env)
         if self.site.clocks:
             self.site.clocks.done.wait()
-        ref = os.urandom(12).hex()
         caches = self.share.prepare(self.site.env, warn=self.site.display.warn)
         session = BuildSession(
             make_attachables(self.site, self.auth, self.exports.targets, caches.layouts), shared_key=key

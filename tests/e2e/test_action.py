@@ -10,8 +10,7 @@ import socket
 import subprocess
 import time
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from devcluster import pushed, toolchain
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
+from tests.e2e.processes import finish, follow, kill_with_descendants
 from tests.unit.planted import read_sprung
 
 WORKFLOW = ".github/workflows/image.yml"
@@ -74,38 +74,6 @@ def lint(*workflows: Path) -> None:
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
-
-
-def follow(job: subprocess.Popen[str], moment: str) -> str:
-    """The log up to a line that tells of a moment."""
-    assert job.stdout is not None
-    log = ""
-    while line := job.stdout.readline():
-        log += line
-        if moment in line and "RUN " not in line:
-            return log
-    raise AssertionError(f"{moment!r} never came:\n{log}")
-
-
-def kill_with_descendants(pid: int) -> None:
-    """End a process and all that it has started: act gives each step a process group of its own."""
-    doomed = [pid]
-    for parent in doomed:
-        os.kill(parent, signal.SIGSTOP)
-        doomed += children(parent)
-    for one in doomed:
-        os.kill(one, signal.SIGKILL)
-
-
-def children(parent: int) -> Iterator[int]:
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(FileNotFoundError, ProcessLookupError):
-            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:
-                yield int(stat.parent.name)
-
-
-def finish(job: subprocess.Popen[str]) -> str:
-    return job.communicate(timeout=240)[0]
 
 
 def test_success_gives_an_image_and_outputs(

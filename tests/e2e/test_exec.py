@@ -19,8 +19,8 @@ from devcluster import programs, pushed
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
+from tests.e2e.processes import finish, follow, kill_with_descendants
 from tests.e2e.product import COMMAND, Product, Run
-from tests.e2e.test_action import finish, follow, kill_with_descendants
 
 DOCKERFILE = "FROM busybox\nCOPY note /note\nRUN uname -m > /machine\n"
 WORKFLOW = ".github/workflows/expose.yml"

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from ci_buildx.bake import remote, run
 from ci_buildx.bake.definitions import DefinitionFile
-from ci_buildx.bake.jobs import TargetJob
-from ci_buildx.bake.run import BakeOutcome, BakeSession
-from ci_buildx.builder.builder import BuilderLocation
 from ci_buildx.ci.github import action
 from ci_buildx.ci.github.action import ActionKind
 from ci_buildx.ci.github.bake import make_matrix
 from ci_buildx.errors import SolveError
-from ci_buildx.model.record import replace
 from ci_buildx.model.secret import Secret
-from tests.unit.ci.fake_job import RESULT, FakeJob
-from tests.unit.ci.github.conftest import report
+from tests.unit.ci.fake_bake import FakeBake
+from tests.unit.ci.fake_job import FakeJob
 from tests.unit.ci.github.runner import RUNNER, read
 
 TWO = """
@@ -46,36 +40,9 @@ PRIVATE = {
 NAMES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY")
 
 
-@dataclass
-class FakeBake:
-    """Stands for :func:`run.run_targets`: records the targets, and answers as a cluster would."""
-
-    jobs: Sequence[TargetJob] = ()
-    session: BakeSession | None = None
-    failure: BaseException | None = None
-    events: list[str] = field(default_factory=list)
-
-    def run(self, jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
-        self.jobs, self.session = jobs, session
-        assert session.identity is not None
-        name = session.identity.name
-        session.announce(BuilderLocation(name=name, namespace=name, exclusive=True))
-        session.display_stream.write("#1 the log ::error::of a step\n")
-        if session.hear is not None:
-            session.hear(report())
-        if self.failure is not None:
-            raise self.failure
-        results = {job.name: replace(RESULT, references=job.settings.build.tags) for job in jobs}
-        outcome = BakeOutcome(results=results)
-        session.deliver(outcome)
-        return outcome
-
-    def settings(self, target: str) -> object:
-        return next(job.settings.build for job in self.jobs if job.name == target)
-
-
 @pytest.fixture
 def bake(monkeypatch: pytest.MonkeyPatch, job: FakeJob) -> FakeBake:
+    """The stand-in, in place of the function that builds targets."""
     fake = FakeBake()
     monkeypatch.setattr(run, "run_targets", fake.run)
     return fake
@@ -83,6 +50,7 @@ def bake(monkeypatch: pytest.MonkeyPatch, job: FakeJob) -> FakeBake:
 
 @pytest.fixture
 def env(tmp_path: Path, cwd: Path) -> dict[str, str]:
+    """The variables of a job whose checkout has a definition of two targets."""
     (cwd / "docker-bake.hcl").write_text(TWO)
     (cwd / "worker.Dockerfile").write_text("FROM scratch\n")
     kept = {name: value for name, value in RUNNER.items() if not name.startswith("INPUT_")}

@@ -32,6 +32,7 @@ def test_the_runner_is_the_parent_of_the_parent() -> None:
 
 @pytest.fixture
 def sockets(tmp_path: Path) -> list[str]:
+    """The path of a socket that exists."""
     (tmp_path / "node.sock").touch()
     return [str(tmp_path / "node.sock")]
 

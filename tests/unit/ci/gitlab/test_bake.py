@@ -11,8 +11,8 @@ import pytest
 from ci_buildx.bake import run
 from ci_buildx.ci.gitlab import bake as gitlab_bake
 from ci_buildx.errors import InputError
+from tests.unit.ci.fake_bake import FakeBake
 from tests.unit.ci.fake_job import FakeJob
-from tests.unit.ci.github.test_bake import FakeBake
 
 DEFINITION = """
 variable "CI_JOB_TOKEN" { default = "none" }
@@ -45,6 +45,7 @@ RUNNER = {
 
 @pytest.fixture
 def bake(monkeypatch: pytest.MonkeyPatch, job: FakeJob) -> FakeBake:
+    """The stand-in, in place of the function that builds targets."""
     fake = FakeBake()
     monkeypatch.setattr(run, "run_targets", fake.run)
     return fake
@@ -52,6 +53,7 @@ def bake(monkeypatch: pytest.MonkeyPatch, job: FakeJob) -> FakeBake:
 
 @pytest.fixture
 def env(cwd: Path) -> dict[str, str]:
+    """The variables of a job whose checkout has a definition of two targets."""
     (cwd / "docker-bake.hcl").write_text(DEFINITION)
     return RUNNER | {"CI_PROJECT_DIR": str(cwd)}
 
