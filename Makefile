@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 CLUSTER ?= embedded
 REGISTRY ?=
+# official: take programs of the devcluster from release archives where there are any; or a list, see CONTRIBUTING.md.
+ARCHIVES ?= $(KUBE_BUILDER_ARCHIVES)
+export KUBE_BUILDER_ARCHIVES = $(ARCHIVES)
 LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 # Tests on the devcluster kill, mount and unmount. Nothing that root writes may stay in the user's folders.
@@ -27,10 +31,16 @@ $(STAMP): pyproject.toml dev/requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# The demo needs no developers' tools: on an empty machine, it gets an environment without them.
+$(DEMO_STAMP): dev/requirements-demo.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements-demo.lock
+	@touch $@
+
 setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (about 13 minutes cold)
 	$(BIN)/python -m devcluster programs
 
-demo: $(STAMP) ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
+demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
 	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
 
 test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on two embedded devclusters side by side
@@ -140,6 +150,7 @@ lock: ## Pin the newest allowed versions of all dependencies, with hashes
 	build/lock/bin/python -m pip install --quiet uv
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-dev.lock --group dev pyproject.toml
+	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-demo.lock --group demo --constraint dev/requirements-dev.lock pyproject.toml
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-docs.lock --group pyproject.toml:docs
 
 clean: ## Remove the Python environment and caches of this folder

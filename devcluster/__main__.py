@@ -22,6 +22,7 @@ def main() -> int:
         print(f"devcluster: {error.cmd[0]} failed with {error.returncode}, see above", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("\ndevcluster: interrupted: the same command goes on from here", file=sys.stderr)
         return 130
     return code
 
@@ -50,6 +51,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="VERSION",
         help=f"of a new cluster: {', '.join(programs.KUBERNETES)} (default: {programs.DEFAULT})",
     )
+    starting.add_argument(
+        "--small", action="store_true", help="build and start only what a build needs: no DNS for pods, no buildctl"
+    )
     add("down", down, "remove every trace of it")
     add("status", status, "look at every part; exit 1 unless all is well")
     add("env", env, "print export lines for a shell to evaluate")
@@ -72,9 +76,9 @@ def up(arguments: argparse.Namespace) -> int:
     cluster = layout.cluster(arguments.name)
     if not host.is_root():
         # Runs as the user whose cache it fills.
-        prepare(versions.choose(cluster, arguments.kubernetes))
+        prepare(versions.choose(cluster, arguments.kubernetes), small=arguments.small)
     host.become_root()
-    bring_up(cluster, arguments.kubernetes)
+    bring_up(cluster, arguments.kubernetes, small=arguments.small)
     print(f'cluster {cluster.name!r} is up: eval "$(python -m devcluster --name {cluster.name} env)"', file=sys.stderr)
     return 0
 

@@ -58,13 +58,14 @@ def tail(cluster: Cluster, name: str) -> str:
     return "\n".join(f"  {line}" for line in lines[-LOG_LINES:])
 
 
-def up(cluster: Cluster, wanted: str | None = None) -> None:
+def up(cluster: Cluster, wanted: str | None = None, *, small: bool = False) -> None:
     """Start all missing processes and wait until the cluster is healthy.
 
-    ``wanted`` is a new cluster's minor version of Kubernetes. Raises DevclusterError if the cluster has another one.
+    ``wanted`` is a new cluster's minor version of Kubernetes. ``small`` leaves out what no build needs (CoreDNS, and
+    buildctl in BuildKit's images), unless it is built. Raises DevclusterError if the cluster has another version.
     """
     version = versions.choose(cluster, wanted)
-    prepare(version)
+    prepare(version, small=small)
     namespaces.refuse_stranger(cluster)
     namespaces.refuse_overlap(cluster)
     with locked(cluster.state):
@@ -76,12 +77,13 @@ def up(cluster: Cluster, wanted: str | None = None) -> None:
         start(cluster)
 
 
-def prepare(version: str) -> None:
+def prepare(version: str, *, small: bool) -> None:
     """Install the host's packages, and build or fetch the programs with this minor version of Kubernetes."""
     with phase("host packages"):
         host.install_packages()
     with phase("programs"):
-        programs.build([programs.kubernetes(version).module, *programs.CLUSTER_MODULES])
+        wanted = programs.BUILD_PROGRAMS if small else programs.CLUSTER_PROGRAMS
+        programs.build([programs.kubernetes(version).name, *wanted])
         foreign.ensure()
 
 
