@@ -40,9 +40,12 @@ LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileEvent:
-    """News of one recipe: its plan, a package that is being compiled, its end (all others empty), or an error."""
+    """News of one recipe: its plan, a package that is being compiled, its end (all others empty), or an error.
 
-    recipe: Recipe
+    Without a recipe, it is about the work beside the compilation: its end or its error.
+    """
+
+    recipe: str = ""
     plan: CompilePlan | None = None
     package: str = ""
     error: str = ""
@@ -71,20 +74,24 @@ class ProgressLine:
         print(f"{start}{text}", file=self.stream, flush=True)
 
 
-def compile_recipes(recipes: Sequence[Recipe], stream: TextIO | None = None) -> None:
+def compile_recipes(
+    recipes: Sequence[Recipe], beside: Sequence[Callable[[], object]] = (), stream: TextIO | None = None
+) -> None:
     """Compile recipes into their folders of the cache, each kept as soon as it is whole.
 
-    Shows the progress on ``stream``, by default standard error. Raises DevclusterError with one line if modules cannot
+    ``beside`` is work that is done at the same time, and before any recipe that needs C. Shows the progress on
+    ``stream``, by default standard error. Raises DevclusterError with one line if that work fails or if modules cannot
     be fetched or do not compile, after the compiler's own lines.
     """
-    Compilation(recipes, stream or sys.stderr).run()
+    Compilation(recipes, beside, stream or sys.stderr).run()
 
 
 class Compilation:
     """One run over some recipes. Threads wait for the Go command and send events; only `run` decides and shows."""
 
-    def __init__(self, recipes: Sequence[Recipe], stream: TextIO) -> None:
+    def __init__(self, recipes: Sequence[Recipe], beside: Sequence[Callable[[], object]], stream: TextIO) -> None:
         self.line = ProgressLine(stream)
+        self.beside = list(beside)
         self.waiting = list(recipes)
         self.running: dict[str, float] = {}
         self.progress = CompileProgress(began=time.monotonic(), expected=len(recipes))
@@ -93,17 +100,20 @@ class Compilation:
 
     def run(self) -> None:
         """Work until all recipes are compiled. Raises DevclusterError."""
-        toolchain.go()
-        names = ", ".join(recipe.name for recipe in self.waiting)
-        self.line.say(f"compiling {names}: several minutes, once; interrupted, it goes on from where it was")
+        if self.waiting:
+            toolchain.go()
+            names = ", ".join(recipe.name for recipe in self.waiting)
+            self.line.say(f"compiling {names}: several minutes, once; interrupted, it goes on from where it was")
+        self._start_thread(self._work_beside)
         for recipe in self.waiting:
             self._start_thread(self._plan, recipe)
         try:
-            while self.waiting or self.running:
+            while self.waiting or self.running or self.beside:
                 self._start_next()
                 with contextlib.suppress(queue.Empty):
                     self._handle(self.events.get(timeout=self.line.interval))
-                self.line.show(self.progress.describe(time.monotonic()))
+                if self.progress.expected:
+                    self.line.show(self.progress.describe(time.monotonic()))
         finally:
             self._stop()
 
@@ -112,34 +122,42 @@ class Compilation:
         if any(not self.progress.recipes[name].is_ending for name in self.running):
             return
         for recipe in self.waiting:
-            if recipe.name in self.progress.recipes:
+            if recipe.name in self.progress.recipes and not (recipe.cgo and self.beside):
                 self.waiting.remove(recipe)
                 self.running[recipe.name] = time.monotonic()
                 self._start_thread(self._compile, recipe)
                 return
 
     def _handle(self, event: CompileEvent) -> None:
-        name = event.recipe.name
+        name = event.recipe
         if event.error:
             raise DevclusterError(event.error)
-        if event.plan:
+        if not name:
+            self.beside.clear()
+        elif event.plan:
             self.progress.add_plan(event.plan)
+            if len(self.progress.recipes) == self.progress.expected:
+                names = ", ".join(self.progress.recipes)
+                self.line.say(f"fetched the modules of {names} in {time.monotonic() - self.progress.began:.0f} s")
         elif event.package:
             self.progress.start_package(name, event.package)
         else:
             self.progress.finish(name)
             self.line.say(f"built {name} in {time.monotonic() - self.running.pop(name):.0f} s")
 
-    def _start_thread(self, work: Callable[[Recipe], CompileEvent], recipe: Recipe) -> None:
+    def _start_thread(self, work: Callable[..., CompileEvent], *recipes: Recipe) -> None:
         def run() -> None:
             try:
-                self.events.put(work(recipe))
-            except DevclusterError as error:
-                self.events.put(CompileEvent(recipe=recipe, error=str(error)))
-            except (OSError, ValueError) as error:
-                self.events.put(CompileEvent(recipe=recipe, error=f"{recipe.name}: {error}"))
+                self.events.put(work(*recipes))
+            except (DevclusterError, OSError, ValueError, subprocess.CalledProcessError) as error:
+                self.events.put(CompileEvent(error=str(error)))
 
-        threading.Thread(target=run, name=f"compile {recipe.name}", daemon=True).start()
+        threading.Thread(target=run, name=work.__name__, daemon=True).start()
+
+    def _work_beside(self) -> CompileEvent:
+        for work in list(self.beside):
+            work()
+        return CompileEvent()
 
     def _plan(self, recipe: Recipe) -> CompileEvent:
         """Fetch a recipe's modules and list its packages."""
@@ -147,7 +165,7 @@ class Compilation:
             answer = self._list_packages(recipe)
             if not answer.returncode:
                 plan = parse_listing(recipe.name, answer.stdout, lambda file: Path(file).stat().st_size)
-                return CompileEvent(recipe=recipe, plan=plan)
+                return CompileEvent(recipe=recipe.name, plan=plan)
             if pause is None or not FETCHING.search(answer.stderr):
                 break
             time.sleep(pause)
@@ -168,7 +186,7 @@ class Compilation:
         paths = {package.path for package in self.progress.recipes[recipe.name].plan.packages}
         with programs.building(programs.folder(recipe)) as target:
             if target is None:
-                return CompileEvent(recipe=recipe)
+                return CompileEvent(recipe=recipe.name)
             output = target / recipe.module if recipe.links else f"{target}{os.sep}"
             command: list[str | Path] = [toolchain.go(), "build", "-v", *recipe.flags, "-o", output, *recipe.packages]
             process = self._start(command, recipe, make_environment(recipe))
@@ -176,7 +194,7 @@ class Compilation:
             assert process.stderr
             for line in process.stderr:
                 if line.strip() in paths:
-                    self.events.put(CompileEvent(recipe=recipe, package=line.strip()))
+                    self.events.put(CompileEvent(recipe=recipe.name, package=line.strip()))
                 else:
                     others.append(line.rstrip())
             process.communicate()
@@ -185,7 +203,7 @@ class Compilation:
                 raise DevclusterError(explain(recipe.name, others))
             for link in recipe.links:
                 (target / link).symlink_to(recipe.module)
-        return CompileEvent(recipe=recipe)
+        return CompileEvent(recipe=recipe.name)
 
     def _start(
         self, command: Sequence[str | Path], recipe: Recipe, environment: Mapping[str, str]

@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,23 +188,25 @@ def node_folder(package: str) -> Path:
     return cache.folder() / "programs" / f"{package}-{NODE_PACKAGES[package]}"
 
 
-def build(names: Iterable[str]) -> None:
+def build(names: Iterable[str], beside: Sequence[Callable[[], object]] = ()) -> None:
     """Build the missing programs of these recipes, or take them from release archives if the user has chosen those.
 
-    Each recipe's programs are kept as soon as they are complete. Raises LookupError for an unknown name, and
-    DevclusterError with one line if modules cannot be fetched or do not compile.
+    ``beside`` is work that is done at the same time, if something is compiled. Each recipe's programs are kept as soon
+    as they are complete. Raises LookupError for an unknown name, and DevclusterError with one line if modules cannot be
+    fetched or do not compile.
     """
     recipes = [find_recipe(name) for name in dict.fromkeys(names)]
     if all(folder(recipe).exists() for recipe in recipes):
+        for work in beside:
+            work()
         return
     with locked(cache.folder() / "programs"):
         missing = [recipe for recipe in recipes if not folder(recipe).exists()]
         chosen = archives.choose(os.environ)
         missing = [recipe for recipe in missing if not take_archives(recipe, chosen.get(recipe.name, ()))]
-        if missing:
-            from devcluster import compiler
+        from devcluster import compiler
 
-            compiler.compile_recipes(missing)
+        compiler.compile_recipes(missing, beside)
 
 
 def take_archives(recipe: Recipe, parts: Sequence[archives.ReleaseArchive]) -> bool:

@@ -79,12 +79,14 @@ def up(cluster: Cluster, wanted: str | None = None, *, small: bool = False) -> N
 
 def prepare(version: str, *, small: bool) -> None:
     """Install the host's packages, and build or fetch the programs with this minor version of Kubernetes."""
-    with phase("host packages"):
-        host.install_packages()
+    beside: list[Callable[[], object]] = [host.install_packages, foreign.ensure]
+    if not host.is_root():
+        # sudo may ask for a password: not between lines of progress.
+        with phase("host packages"):
+            beside.pop(0)()
     with phase("programs"):
         wanted = programs.BUILD_PROGRAMS if small else programs.CLUSTER_PROGRAMS
-        programs.build([programs.kubernetes(version).name, *wanted])
-        foreign.ensure()
+        programs.build([programs.kubernetes(version).name, *wanted], beside)
 
 
 def start(cluster: Cluster) -> None:
