@@ -37,10 +37,10 @@ $(DEMO_STAMP): dev/requirements-demo.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements-demo.lock
 	@touch $@
 
-setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (about 13 minutes cold)
+setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (@@ALL@@ cold)
 	$(BIN)/python -m devcluster programs
 
-demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
+demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## Build and push a multi-arch image; @@DEMO@@ cold (CLUSTER=current REGISTRY=host/path for your own cluster)
 	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
 
 test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on two embedded devclusters side by side

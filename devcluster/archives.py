@@ -100,9 +100,7 @@ def fetch(archive: ReleaseArchive, folder: Path) -> None:
     with tempfile.TemporaryFile(dir=folder) as file:
         found = _download(archive, file)
         if found != archive.digest:
-            raise DevclusterError(
-                f"{archive.url} has the digest {found}, not the pinned {archive.digest}: do not use it"
-            )
+            raise DevclusterError(f"{archive.url} has the digest {found}, not {archive.digest} as in the list: refused")
         file.seek(0)
         _unpack(archive, file, folder)
     names = ", ".join(sorted(archive.programs))

@@ -86,7 +86,8 @@ def test_another_digest_is_refused(site: tuple[Path, str], tmp_path: Path) -> No
     target = tmp_path / "target"
     target.mkdir()
     with pytest.raises(
-        DevclusterError, match=r"all\.tar\.gz has the digest sha256:[1-9a-f].*, not sha256:000.*: refused"
+        DevclusterError,
+        match=r"all\.tar\.gz has the digest sha256:.*, not sha256:000.* as in the list: refused",
     ):
         archives.fetch(archive, target)
     assert list(target.iterdir()) == []

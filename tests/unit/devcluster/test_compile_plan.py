@@ -86,4 +86,4 @@ def test_a_recipe_ends_when_hardly_a_package_is_left_to_begin() -> None:
     assert not progress.recipes["first"].is_ending
     progress.start_package("first", "example.org/first")
     assert progress.recipes["first"].is_ending
-    assert progress.describe(30) == "2 of 3 packages compiled"
+    assert progress.describe(30).startswith("2 of 3 packages compiled")
