@@ -7,8 +7,10 @@ DEMO_STAMP := $(VENV)/.installed-demo
 CLUSTER ?= embedded
 REGISTRY ?=
 # official: take programs of the devcluster from release archives where there are any; or a list, see CONTRIBUTING.md.
-ARCHIVES ?= $(KUBE_BUILDER_ARCHIVES)
-export KUBE_BUILDER_ARCHIVES = $(ARCHIVES)
+ARCHIVES ?=
+ifneq ($(ARCHIVES),)
+export KUBE_BUILDER_ARCHIVES := $(ARCHIVES)
+endif
 LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 # Tests on the devcluster kill, mount and unmount. Nothing that root writes may stay in the user's folders.

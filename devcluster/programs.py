@@ -178,8 +178,9 @@ def installed() -> dict[str, Path]:
 def folder(recipe: Recipe) -> Path:
     """Return the recipe's folder in the cache."""
     digest = hashlib.sha256(repr((toolchain.release(), recipe, recipe.flags)).encode())
-    for file in sorted((MODULES / recipe.module).iterdir()):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    module = MODULES / recipe.module
+    for file in sorted(path for path in module.rglob("*") if path.is_file()):
+        digest.update(str(file.relative_to(module)).encode() + b"\0" + file.read_bytes())
     return cache.folder() / "programs" / f"{recipe.name}-{digest.hexdigest()[:16]}"
 
 
