@@ -22,7 +22,7 @@ FIRST = tests/e2e tests/parity $(addprefix tests/integration/,registry session f
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-first test-second test-rest test-unit test-versions test-dataclasses test-oldest coverage test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
+.PHONY: help setup demo demo-programs test test-first test-second test-rest test-unit test-versions test-dataclasses test-oldest coverage test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,12 @@ $(DEMO_STAMP): dev/requirements-demo.lock
 setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (@@ALL@@ cold)
 	$(BIN)/python -m devcluster programs
 
-demo: $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) ## Build and push a multi-arch image; @@DEMO@@ cold (CLUSTER=current REGISTRY=host/path for your own cluster)
+# The cluster's programs need nothing but Python: they are built while its packages are fetched.
+demo-programs:
+	$(PYTHON) -m devcluster programs --small
+
+demo: ## Build and push a multi-arch image; @@DEMO@@ cold (CLUSTER=current REGISTRY=host/path for your own cluster)
+	@$(MAKE) --no-print-directory --jobs 2 $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) $(if $(filter embedded,$(CLUSTER)),demo-programs)
 	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
 
 test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on two embedded devclusters side by side

@@ -1,24 +1,19 @@
 """Starts a cluster, or its missing parts."""
 
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from devcluster import (
     binfmt,
     bootstrap,
     cgroups,
-    foreign,
     health,
-    host,
     images,
     namespaces,
     objects,
     processes,
-    programs,
     services,
     sweep,
     versions,
@@ -27,6 +22,7 @@ from devcluster.api import Api
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
 from devcluster.locks import locked
+from devcluster.preparation import phase, prepare
 
 PATIENCE = 90.0
 LOG_LINES = 8
@@ -75,18 +71,6 @@ def up(cluster: Cluster, wanted: str | None = None, *, small: bool = False) -> N
         with phase("configuration"):
             bootstrap.write(cluster)
         start(cluster)
-
-
-def prepare(version: str, *, small: bool) -> None:
-    """Install the host's packages, and build or fetch the programs with this minor version of Kubernetes."""
-    beside: list[Callable[[], object]] = [host.install_packages, foreign.ensure]
-    if not host.is_root():
-        # sudo may ask for a password: not between lines of progress.
-        with phase("host packages"):
-            beside.pop(0)()
-    with phase("programs"):
-        wanted = programs.BUILD_PROGRAMS if small else programs.CLUSTER_PROGRAMS
-        programs.build([programs.kubernetes(version).name, *wanted], beside)
 
 
 def start(cluster: Cluster) -> None:
@@ -138,11 +122,3 @@ def await_health(waiting: Wait) -> None:
         return not faults
 
     waiting.until("a healthy cluster", healthy, lambda: "; ".join(faults))
-
-
-@contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Print how long a part took."""
-    began = time.monotonic()
-    yield
-    print(f"{name:<14} {time.monotonic() - began:5.1f} s", file=sys.stderr, flush=True)

@@ -48,7 +48,7 @@ def compile_tool() -> str:
     """Compile the recipe; return what was shown."""
     stream = io.StringIO()
     (programs.folder(RECIPE).parent).mkdir(parents=True, exist_ok=True)
-    compiler.compile_recipes([RECIPE], stream)
+    compiler.compile_recipes([RECIPE], stream=stream)
     return stream.getvalue()
 
 

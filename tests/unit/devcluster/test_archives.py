@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import archives, programs
+from devcluster import archives, programs, toolchain
 from devcluster.archives import ReleaseArchive
 from devcluster.errors import DevclusterError
 
@@ -112,7 +112,7 @@ def test_a_recipe_is_taken_whole_or_not_at_all(
     site: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("KUBE_BUILDER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(programs.toolchain, "release", lambda: (1, 26, 8))
+    monkeypatch.setattr(toolchain, "release", lambda: (1, 26, 8))
     programs.folder.cache_clear()
     recipe = programs.find_recipe("containerd")
     first = release(*site, "first.tar.gz", "bin/containerd", "bin/ctr")
