@@ -32,7 +32,7 @@ BUILDX = "v0.38.2"
 class Recipe:
     """Build instructions of programs of one module; `name` is that of their folder.
 
-    `plain` is a pattern of packages without inlining. `links` are other names of its only program. `suffix` distinguishes its programs from those of another version.
+    `links` are other names of its only program. `suffix` distinguishes its programs from those of another version.
     """
 
     name: str
@@ -41,7 +41,6 @@ class Recipe:
     ldflags: str = "-s -w"
     tags: str = ""
     cgo: bool = False
-    plain: str = ""
     links: tuple[str, ...] = ()
     suffix: str = ""
 
@@ -59,12 +58,11 @@ class Recipe:
     def flags(self) -> list[str]:
         """Arguments of `go build`, without the output."""
         tags = ["-tags", self.tags] if self.tags else []
-        plain = [f"-gcflags={self.plain}={NO_DEBUGGING} -l"] if self.plain else []
-        return ["-trimpath", f"-gcflags=all={NO_DEBUGGING}", *plain, *tags, "-ldflags", self.ldflags]
+        return ["-trimpath", NO_DEBUGGING, *tags, "-ldflags", self.ldflags]
 
 
 # `-ldflags -w` drops debugging information only at the end; without it, compiling takes a seventh less time.
-NO_DEBUGGING = "-dwarf=false"
+NO_DEBUGGING = "-gcflags=all=-dwarf=false"
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
@@ -82,8 +80,6 @@ def kubernetes(minor: str) -> Recipe:
                 f"-X {VERSION_PACKAGE}.gitMinor={minor.split('.')[1]}",
             ]
         ),
-        # Without inlining, a package of Kubernetes compiles in three quarters of the time; its processes idle mostly.
-        plain="k8s.io/...",
         links=("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"),
         suffix="" if minor == DEFAULT else f"-{minor}",
     )
