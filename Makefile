@@ -39,14 +39,14 @@ $(DEMO_STAMP): dev/requirements-demo.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements-demo.lock
 	@touch $@
 
-setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (@@ALL@@ cold)
+setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (up to 13 minutes cold)
 	$(BIN)/python -m devcluster programs
 
 # The cluster's programs need nothing but Python: they are built while its packages are fetched.
 demo-programs:
 	$(PYTHON) -m devcluster programs --small
 
-demo: ## Build and push a multi-arch image; @@DEMO@@ cold (CLUSTER=current REGISTRY=host/path for your own cluster)
+demo: ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
 	@$(MAKE) --no-print-directory --jobs 2 $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) $(if $(filter embedded,$(CLUSTER)),demo-programs)
 	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
 
