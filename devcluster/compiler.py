@@ -34,7 +34,7 @@ PATIENCE = 10.0
 """Seconds that an interrupted Go command may take to clean up."""
 REDRAW, REPEAT = 1.0, 30.0
 """Seconds between two progress lines on a terminal, and in a log."""
-FETCHING = re.compile(r"\bGet \"|\b(dial tcp|lookup |verifying |reading http)|no such host|proxy")
+FETCHING = re.compile(r"\bGet \"|\b(dial tcp|verifying \S*(@|module)|reading https?://|proxyconnect)|no such host")
 LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
 
 
