@@ -3,8 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DEMO_STAMP := $(VENV)/.installed-demo
 CLUSTER ?= embedded
 REGISTRY ?=
+# official: take programs of the devcluster from release archives where there are any; or a list, see CONTRIBUTING.md.
+ARCHIVES ?=
+ifneq ($(ARCHIVES),)
+export KUBE_BUILDER_ARCHIVES := $(ARCHIVES)
+endif
 LOCK_FLAGS := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 # Tests on the devcluster kill, mount and unmount. Nothing that root writes may stay in the user's folders.
@@ -16,7 +22,7 @@ FIRST = tests/e2e tests/parity $(addprefix tests/integration/,registry session f
 ON_CLUSTER = $(AS_ROOT) $(BIN)/python -m pytest -p no:cacheprovider
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-first test-second test-rest test-unit test-versions test-dataclasses test-oldest coverage test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
+.PHONY: help setup demo demo-programs test test-first test-second test-rest test-unit test-versions test-dataclasses test-oldest coverage test-integration test-e2e lint bench soak cluster-up cluster-down bundle protos docs clean lock
 
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +33,21 @@ $(STAMP): pyproject.toml dev/requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (about 13 minutes cold)
+# The demo needs no developers' tools: on an empty machine, it gets an environment without them.
+$(DEMO_STAMP): dev/requirements-demo.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements-demo.lock
+	@touch $@
+
+setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (up to 13 minutes cold)
 	$(BIN)/python -m devcluster programs
 
-demo: $(STAMP) ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
+# The cluster's programs need nothing but Python: they are built while its packages are fetched.
+demo-programs:
+	$(PYTHON) -m devcluster programs --small
+
+demo: ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
+	@$(MAKE) --no-print-directory --jobs 2 $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) $(if $(filter embedded,$(CLUSTER)),demo-programs)
 	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
 
 test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on two embedded devclusters side by side
@@ -143,6 +160,7 @@ lock: ## Pin the newest allowed versions of all dependencies, with hashes
 	build/lock/bin/python -m pip install --quiet uv
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file requirements.lock pyproject.toml
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-dev.lock --group dev pyproject.toml
+	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-demo.lock --group demo --constraint dev/requirements-dev.lock pyproject.toml
 	build/lock/bin/uv pip compile $(LOCK_FLAGS) --output-file dev/requirements-docs.lock --group pyproject.toml:docs
 
 clean: ## Remove the Python environment and caches of this folder

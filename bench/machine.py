@@ -23,7 +23,7 @@ def facts() -> dict[str, Any]:
         "kernel": platform.release(),
         "python": platform.python_version(),
         "kubernetes": programs.KUBERNETES[programs.DEFAULT],
-        "buildx": _said([str(programs.path("buildx")), "version"]),
+        "buildx": _said([str(programs.path("buildx")), "version"]) if programs.is_built("buildx") else "",
         "commit": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]),
         "load": os.getloadavg()[0],
     }

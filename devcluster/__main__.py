@@ -22,6 +22,7 @@ def main() -> int:
         print(f"devcluster: {error.cmd[0]} failed with {error.returncode}, see above", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("\ndevcluster: interrupted: the same command goes on from here", file=sys.stderr)
         return 130
     return code
 
@@ -50,11 +51,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="VERSION",
         help=f"of a new cluster: {', '.join(programs.KUBERNETES)} (default: {programs.DEFAULT})",
     )
+    starting.add_argument(
+        "--small", action="store_true", help="build and start only what a build needs: no DNS for pods, no buildctl"
+    )
     add("down", down, "remove every trace of it")
     add("status", status, "look at every part; exit 1 unless all is well")
     add("env", env, "print export lines for a shell to evaluate")
     add("packages", packages, "install what the host lacks of Debian's packages")
-    add("programs", build, "build all programs and print where they are")
+    building = add("programs", build, "build all programs and print where they are")
+    building.add_argument("--small", action="store_true", help="only those of `up --small`, with the host's packages")
     with_log = add("logs", logs, "show a process's log")
     with_log.add_argument("process", metavar="NAME", nargs="?", help="without it, the names are listed")
     with_log.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
@@ -66,15 +71,15 @@ def parser() -> argparse.ArgumentParser:
 def up(arguments: argparse.Namespace) -> int:
     """Start the cluster."""
     from devcluster import host
-    from devcluster.up import prepare
+    from devcluster.preparation import prepare
     from devcluster.up import up as bring_up
 
     cluster = layout.cluster(arguments.name)
     if not host.is_root():
         # Runs as the user whose cache it fills.
-        prepare(versions.choose(cluster, arguments.kubernetes))
+        prepare(versions.choose(cluster, arguments.kubernetes), small=arguments.small)
     host.become_root()
-    bring_up(cluster, arguments.kubernetes)
+    bring_up(cluster, arguments.kubernetes, small=arguments.small)
     print(f'cluster {cluster.name!r} is up: eval "$(python -m devcluster --name {cluster.name} env)"', file=sys.stderr)
     return 0
 
@@ -118,10 +123,14 @@ def packages(_: argparse.Namespace) -> int:
     return 0
 
 
-def build(_: argparse.Namespace) -> int:
-    """Build every program; some need Debian packages on the host."""
+def build(arguments: argparse.Namespace) -> int:
+    """Build every program, or those of a small cluster; some need Debian packages on the host."""
     from devcluster import host
+    from devcluster.preparation import prepare
 
+    if arguments.small:
+        prepare(versions.choose(layout.cluster(arguments.name), None), small=True)
+        return 0
     host.install_packages()
     programs.build_all()
     for name, path in sorted(programs.installed().items()):

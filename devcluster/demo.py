@@ -35,6 +35,8 @@ def main() -> int:
     except DevclusterError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except subprocess.CalledProcessError as error:
         print("demo: a step failed, see above", file=sys.stderr)
         return int(error.returncode)
@@ -43,9 +45,9 @@ def main() -> int:
 
 def embedded() -> None:
     """Run the demo on the devcluster: build, read back the pushed image, check for leftovers."""
-    cluster = layout.cluster("dev")
+    cluster = layout.cluster()
     # A separate process, because it changes to root if this one is a user's.
-    subprocess.run([sys.executable, "-m", "devcluster", "up"], check=True)
+    subprocess.run([sys.executable, "-m", "devcluster", "up", "--small"], check=True)
     env = {**os.environ, **environment.variables(cluster)}
     server = next(found for found in registry.registries(cluster) if found.name == "open")
     with tempfile.TemporaryDirectory() as folder:

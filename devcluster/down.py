@@ -10,7 +10,7 @@ from devcluster import binfmt, cgroups, namespaces, sweep
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
 from devcluster.locks import locked
-from devcluster.up import phase
+from devcluster.preparation import phase
 
 
 def down(cluster: Cluster) -> None:

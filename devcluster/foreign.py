@@ -41,9 +41,8 @@ def fetch(folder: Path) -> Path:
     for part in ("lists/partial", "archives/partial", "programs"):
         (folder / part).mkdir(parents=True)
     options = private_view(folder)
-    host.refresh(*options)
     names = [f"busybox-static:{name}" for name in ARCHITECTURES.values()]
-    host.apt("download", "-qq", *options, *names, folder=folder)
+    host.fetch(lambda: host.apt("download", "-qq", *options, *names, folder=folder), *options)
     for name in ARCHITECTURES.values():
         (package,) = folder.glob(f"busybox-static_*_{name}.deb")
         unpacked = folder / name

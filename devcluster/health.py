@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from devcluster import configuration, namespaces, processes, registry, services
+from devcluster import configuration, namespaces, processes, programs, registry, services
 from devcluster.api import Api
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster, Node
@@ -19,13 +19,14 @@ DNS_QUESTION = f"kubernetes.default.svc.{configuration.DOMAIN}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Result for one part of the cluster: `fault` is empty if it is healthy."""
+    """Result for one part of the cluster: `fault` is empty if it is healthy; `note` says what is left out."""
 
     part: str
     fault: str
+    note: str = ""
 
     def __str__(self) -> str:
-        return f"{self.part}: {self.fault or 'ok'}"
+        return f"{self.part}: {self.fault or self.note or 'ok'}"
 
 
 def findings(cluster: Cluster) -> list[Finding]:
@@ -39,7 +40,7 @@ def findings(cluster: Cluster) -> list[Finding]:
         ),
         *registry_findings(cluster),
         *api_findings(cluster),
-        Finding(part="dns", fault=dns_fault(cluster)),
+        check_dns(cluster),
     ]
 
 
@@ -109,6 +110,13 @@ def node_fault(api: Api, node: Node) -> str:
         return f"not ready: {ready[0]['message'] if ready else 'no word from its kubelet'}"
     taints = [taint["key"] for taint in found["spec"].get("taints", [])]
     return f"tainted {', '.join(taints)}" if taints else ""
+
+
+def check_dns(cluster: Cluster) -> Finding:
+    """Check the DNS of pods, unless CoreDNS is not built."""
+    if not programs.is_built("coredns"):
+        return Finding(part="dns", fault="", note="left out: `python -m devcluster up` without --small adds it")
+    return Finding(part="dns", fault=dns_fault(cluster))
 
 
 def dns_fault(cluster: Cluster) -> str:

@@ -4,7 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,10 +34,15 @@ PACKAGES = (
     "util-linux",
     "xz-utils",
 )
+# By default, apt-get update ends with 0 if lists are missing; with any, it says so.
+UPDATE = ("-qq", "-o", "Acquire::Retries=3", "-o", "APT::Update::Error-Mode=any")
+INSTALLATION = ("-qq", "-y", "--no-install-recommends", "-o", "Acquire::Retries=3", "-o", "DPkg::Lock::Timeout=300")
+PAUSES = (5.0, 20.0)
+"""Seconds before each repetition of what a package mirror has failed to deliver."""
 # Packages run it before they start a service (invoke-rc.d(8)): docker-registry's service would take a host port.
 NO_SERVICES = Path("/usr/sbin/policy-rc.d")
 REFUSAL = "#!/bin/sh\n# Of kube-builder's devcluster, while it installs packages.\nexit 101\n"
-VARIABLES = ("KUBE_BUILDER_STATE", "KUBE_BUILDER_CACHE", "DEVCLUSTER")
+VARIABLES = ("KUBE_BUILDER_STATE", "KUBE_BUILDER_CACHE", "KUBE_BUILDER_ARCHIVES", "DEVCLUSTER")
 MODULE = "devcluster"
 
 
@@ -93,8 +99,7 @@ def install_packages() -> None:
     with no_services():
         if missing:
             print(f"installing {' '.join(missing)}", file=sys.stderr, flush=True)
-            refresh()
-            apt("install", "-qq", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *missing)
+            fetch(lambda: apt("install", *INSTALLATION, *missing))
 
 
 @contextmanager
@@ -116,10 +121,29 @@ def left_behind() -> bool:
     return NO_SERVICES.exists() and NO_SERVICES.read_text() == REFUSAL
 
 
+def fetch(work: Callable[[], None], *options: str) -> None:
+    """Update apt's lists with these options, then do the work, which fetches packages. Repeat both if it fails.
+
+    Lists that cannot be updated are only reported: the work shows whether they were needed. Raises DevclusterError of
+    the last attempt.
+    """
+    for pause in (*PAUSES, None):
+        refresh(*options)
+        try:
+            work()
+        except DevclusterError as error:
+            if pause is None:
+                raise
+            print(f"devcluster: {error}; trying again in {pause:.0f} s", file=sys.stderr, flush=True)
+            time.sleep(pause)
+        else:
+            return
+
+
 def refresh(*options: str) -> None:
-    """Update apt's lists. Unavailable lists are ignored: the next installation shows whether they were needed."""
+    """Update apt's lists, and report those that cannot be updated."""
     try:
-        apt("update", "-qq", "-o", "Acquire::Retries=3", *options)
+        apt("update", *UPDATE, *options)
     except DevclusterError as incomplete:
         print(f"devcluster: {incomplete}", file=sys.stderr, flush=True)
 

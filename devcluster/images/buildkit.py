@@ -27,10 +27,10 @@ _CAP_SETGID, _CAP_SETUID = 6, 7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
-    """The programs that are not Debian's; all are static."""
+    """The programs that are not Debian's; all are static. Without `buildctl`, there is no exec transport."""
 
     buildkitd: Path
-    buildctl: Path
+    buildctl: Path | None
     runc: Path
     busybox: Path
 
@@ -94,7 +94,7 @@ def _common(programs: Programs) -> tuple[Content, ...]:
         Content(
             entries=(
                 File(path="/usr/bin/buildkitd", source=programs.buildkitd, mode=0o755),
-                File(path="/usr/bin/buildctl", source=programs.buildctl, mode=0o755),
+                *([File(path="/usr/bin/buildctl", source=programs.buildctl, mode=0o755)] if programs.buildctl else []),
                 File(path="/usr/bin/buildkit-runc", source=programs.runc, mode=0o755),
                 *emulators,
             )

@@ -42,7 +42,7 @@ def images() -> tuple[Image, ...]:
     busybox = {_NATIVE: NATIVE_BUSYBOX} | {name: foreign.busybox(name) for name in foreign.ARCHITECTURES}
     own = buildkit.Programs(
         buildkitd=programs.path("buildkitd"),
-        buildctl=programs.path("buildctl"),
+        buildctl=programs.path("buildctl") if programs.is_built("buildctl") else None,
         runc=programs.path("runc"),
         busybox=busybox[_NATIVE],
     )

@@ -34,7 +34,7 @@ def sources() -> dict[str, Path]:
     """Folders of the two modules in Go's cache."""
     done = subprocess.run(
         [toolchain.go(), "mod", "download", "-json", BUILDX, BUILDKIT],
-        cwd=programs.MODULES / "buildkit",
+        cwd=programs.MODULES / "containers",
         capture_output=True,
         text=True,
         check=True,

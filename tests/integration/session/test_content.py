@@ -22,7 +22,7 @@ Buildctl = Callable[..., str]
 @pytest.fixture
 def buildctl(address: str) -> Buildctl:
     """Runs BuildKit's own client, which is also buildx's; returns what it shows."""
-    programs.build(["buildkit"])
+    programs.build(["buildkit", "clients"])
     program = [str(programs.path("buildctl")), "--addr", f"tcp://{address}"]
 
     def run(*arguments: str) -> str:

@@ -8,3 +8,4 @@ def test_a_dns_question_is_what_rfc_1035_wants() -> None:
 def test_a_finding_says_its_fault() -> None:
     assert str(health.Finding(part="dns", fault="")) == "dns: ok"
     assert str(health.Finding(part="dns", fault="no answer")) == "dns: no answer"
+    assert str(health.Finding(part="dns", fault="", note="left out")) == "dns: left out"

@@ -1,5 +1,6 @@
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,3 +80,90 @@ def test_a_refusal_left_by_a_killed_process_goes(refusal: Path, monkeypatch: pyt
     monkeypatch.setattr(host, "is_root", lambda: True)
     host.install_packages()
     assert not refusal.exists()
+
+
+MIRROR = """#!/bin/sh
+# A package mirror that fails as often as the files say, once for each word of `update` and `install`.
+echo "$*" >> "{folder}/calls"
+case "$1" in update) word=update ;; *) word=install ;; esac
+left=$(cat "{folder}/$word" 2>/dev/null || echo 0)
+[ "$left" = 0 ] && exit 0
+echo $((left - 1)) > "{folder}/$word"
+echo "E: Failed to fetch http://mirror/dists/x/InRelease  503  Service Unavailable" >&2
+exit 100
+"""
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an apt-get whose faults a real mirror cannot be made to show; files in it count them."""
+    program = tmp_path / "apt-get"
+    program.write_text(MIRROR.format(folder=tmp_path))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(host, "PAUSES", (0.0, 0.0))
+    return tmp_path
+
+
+def read_calls(mirror: Path) -> list[str]:
+    return [line.split()[0] for line in (mirror / "calls").read_text().splitlines()]
+
+
+def test_missing_lists_are_reported_and_survived(mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mirror / "update").write_text("1")
+    host.fetch(lambda: host.apt("install", *host.INSTALLATION, "rsync"))
+    assert read_calls(mirror) == ["update", "install"]
+    assert "apt-get update failed: E: Failed to fetch http://mirror/" in capsys.readouterr().err
+
+
+def test_an_installation_is_repeated_with_new_lists(mirror: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mirror / "update").write_text("1")
+    (mirror / "install").write_text("2")
+    host.fetch(lambda: host.apt("install", *host.INSTALLATION, "rsync"))
+    assert read_calls(mirror) == ["update", "install"] * 3
+    assert capsys.readouterr().err.count("trying again in") == 2
+
+
+def test_a_mirror_that_stays_away_is_one_error(mirror: Path) -> None:
+    (mirror / "install").write_text("9")
+    with pytest.raises(DevclusterError, match=r"apt-get install failed: E: Failed to fetch .* 503") as error:
+        host.fetch(lambda: host.apt("install", *host.INSTALLATION, "rsync"))
+    assert "\n" not in str(error.value)
+    assert read_calls(mirror) == ["update", "install"] * 3
+
+
+def test_missing_lists_count_as_a_failure_for_apt(mirror: Path) -> None:
+    host.refresh("-o", "Dir::State::lists=/private")
+    (call,) = (mirror / "calls").read_text().splitlines()
+    assert "APT::Update::Error-Mode=any" in call
+    assert call.endswith("-o Dir::State::lists=/private")
+
+
+@pytest.fixture
+def bare_machine(mirror: Path) -> dict[str, str]:
+    """An environment in which only git is missing; sudo does nothing, and make says what it is asked for."""
+    for name, text in {"make": 'echo "make $*"', "sudo": 'exec "$@"', "python3.11": "exit 0"}.items():
+        (mirror / name).write_text(f"#!/bin/sh\n{text}\n")
+        (mirror / name).chmod(0o755)
+    for name in ("sh", "dirname", "id", "env", "cat", "sleep"):
+        (mirror / name).symlink_to(shutil.which(name) or name)
+    return {"PATH": str(mirror), "SETUP_PAUSES": "0 0"}
+
+
+SETUP = Path(__file__).parents[3] / "dev" / "setup.sh"
+
+
+def test_setting_up_repeats_what_a_mirror_refuses(mirror: Path, bare_machine: dict[str, str]) -> None:
+    (mirror / "update").write_text("1")
+    (mirror / "install").write_text("2")
+    done = subprocess.run([SETUP, "demo"], env=bare_machine, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "make demo PYTHON=python3.11\n")
+    assert read_calls(mirror) == ["update", "install"] * 3
+    assert (mirror / "calls").read_text().splitlines()[-1].endswith("git")
+
+
+def test_setting_up_ends_with_what_is_missing(mirror: Path, bare_machine: dict[str, str]) -> None:
+    (mirror / "install").write_text("9")
+    done = subprocess.run([SETUP], env=bare_machine, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == "setup: cannot install git: see above, then run this again"

@@ -24,6 +24,7 @@ def test_a_build_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_every_recipe_pins_its_module_and_names_are_unique() -> None:
     names = [name for recipe in programs.RECIPES for name in recipe.names]
     assert len(names) == len(set(names))
+    assert len({recipe.name for recipe in programs.RECIPES}) == len(programs.RECIPES)
     for recipe in programs.RECIPES:
         assert {"go.mod", "go.sum"} <= {path.name for path in (programs.MODULES / recipe.module).iterdir()}
 
@@ -33,12 +34,48 @@ def test_every_recipe_pins_its_module_and_names_are_unique() -> None:
     [("github.com/moby/buildkit", programs.BUILDKIT), ("github.com/docker/buildx", programs.BUILDX)],
 )
 def test_programs_say_the_version_that_they_are(module: str, version: str) -> None:
-    assert f"{module} {version}" in (programs.MODULES / "buildkit" / "go.mod").read_text()
+    assert f"{module} {version}" in (programs.MODULES / programs.CONTAINERS / "go.mod").read_text()
 
 
-def test_an_unknown_program_is_refused_by_name() -> None:
+def test_an_unknown_program_or_recipe_is_refused_by_name() -> None:
     with pytest.raises(LookupError, match="no-such-program"):
         programs.path("no-such-program")
+    with pytest.raises(LookupError, match="no-such-program"):
+        programs.is_built("no-such-program")
+    with pytest.raises(LookupError, match="no-such-recipe"):
+        programs.build(["no-such-recipe"])
+
+
+def test_a_small_cluster_needs_a_part_of_a_whole_one() -> None:
+    for name in (programs.kubernetes(programs.DEFAULT).name, *programs.CLUSTER_PROGRAMS):
+        assert programs.find_recipe(name).name not in programs.OPTIONAL
+    assert set(programs.BUILD_PROGRAMS) < set(programs.CLUSTER_PROGRAMS)
+
+
+def read_versions(module: str) -> dict[str, str]:
+    """The versions of a module's dependencies, as they are after `replace`."""
+    found = {}
+    for line in (programs.MODULES / module / "go.mod").read_text().splitlines():
+        words = line.removeprefix("require ").split("//")[0].split()
+        if len(words) == 2 and words[1].startswith("v"):
+            found[words[0]] = words[1]
+    return found
+
+
+def test_kubernetes_and_containers_share_what_their_versions_allow() -> None:
+    """A package is compiled once only if its version, and those of all its dependencies, are the same in both."""
+    ours, theirs = read_versions("kubernetes-1.34"), read_versions(programs.CONTAINERS)
+    differing = {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+    # Its own modules, and those whose newer versions it does not compile with.
+    assert not [name for name in differing if not name.startswith(("k8s.io/", "sigs.k8s.io/", *HELD_BACK))]
+
+
+HELD_BACK = (
+    "github.com/Azure/go-ansiterm",
+    "github.com/Microsoft/go-winio",
+    "github.com/davecgh/go-spew",
+    "github.com/emicklei/go-restful",
+)
 
 
 def test_no_module_needs_a_newer_go_than_the_toolchain_offers() -> None:
