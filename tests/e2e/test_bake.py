@@ -147,7 +147,7 @@ def test_files_elsewhere_have_to_be_granted_before_anything_is_made(
     run = bake(product, context)
     assert run.code == 2
     assert 'Pass "--allow=fs.read=../elsewhere" to grant requested privileges.' in run.stderr
-    assert run.stderr.splitlines()[-1].startswith("kube-builder: error: additional privileges requested")
+    assert run.stderr.splitlines()[-1].startswith("ERROR: additional privileges requested")
     assert builders.namespaces() == []
     granted = bake(product, context, "--allow", "fs.read=../elsewhere")
     assert granted.code == 0, granted.stderr

@@ -65,7 +65,7 @@ def test_a_release_is_built_and_tried(checkout: Path) -> None:
     assert done.returncode == 0, done.stderr
     dist = checkout / "dist"
     (wheel,), (sdist,) = dist.glob("*.whl"), dist.glob("*.tar.gz")
-    assert done.stdout.startswith(f"{ci_buildx.__version__}\n")
+    assert done.stdout.startswith(f"kube-builder v{ci_buildx.__version__}\n")
     names = zipfile.ZipFile(wheel).namelist()
     assert "ci_buildx/cli/main.py" in names
     assert not [name for name in names if name.startswith(("tests", "devcluster", "bench", "bundle"))]
