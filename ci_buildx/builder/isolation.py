@@ -21,7 +21,7 @@ _ON_BY_DEFAULT = (1, 33)
 _ROOTLESS = "rootless: buildkitd is uid 1000 on its cluster node"
 _INSIDE = "user namespace: root in the pod is an unprivileged user on its cluster node"
 _ASKED = f"{_INSIDE}, as the cluster's policy requires"
-_HOST = "no user namespace: privileged BuildKit is root on its cluster node"
+ON_HOST = "no user namespace: privileged BuildKit is root on its cluster node"
 _SOURCE = "driver-opt user-namespaces"
 NEEDED = "need hostUsers: false"
 """Text in refusals, by the policies of docs/rbac, of privileged pods without a user namespace."""
@@ -39,7 +39,7 @@ def _plan_node_isolation(node: NodePlan, facts: ClusterFacts, settings: BuilderS
     if settings.rootless:
         return replace(node, isolation=_ROOTLESS)
     if settings.user_namespaces is UserNamespaces.FALSE:
-        return replace(node, isolation=f"{_HOST}: driver-opt user-namespaces=false")
+        return replace(node, isolation=f"{ON_HOST}: driver-opt user-namespaces=false")
     selector = dict(settings.nodeselector)
     if node.architecture:
         selector[labels.ARCHITECTURE] = node.architecture
@@ -47,7 +47,7 @@ def _plan_node_isolation(node: NodePlan, facts: ClusterFacts, settings: BuilderS
     if settings.user_namespaces is UserNamespaces.TRUE:
         return _require_user_namespaces(node, candidates)
     if reason := _find_obstacle(candidates, facts, settings):
-        return replace(node, isolation=f"{_HOST}: {reason}")
+        return replace(node, isolation=f"{ON_HOST}: {reason}")
     return replace(node, user_namespace=True, isolation=_INSIDE)
 
 
@@ -114,4 +114,4 @@ def correct_isolation(planned: Plan, created: Sequence[Mapping[str, Any]], setti
 def _correct_node(node: NodePlan, job: Mapping[str, Any]) -> NodePlan:
     if not node.user_namespace or job["spec"]["template"]["spec"].get("hostUsers") is False:
         return node
-    return replace(node, user_namespace=False, isolation=f"{_HOST}: the API server drops hostUsers")
+    return replace(node, user_namespace=False, isolation=f"{ON_HOST}: the API server drops hostUsers")

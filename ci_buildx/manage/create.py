@@ -13,6 +13,7 @@ from ci_buildx.build.start_on_use import BootWakeup
 from ci_buildx.builder import cluster_facts, identity
 from ci_buildx.builder.boot.observation import UNSCHEDULABLE
 from ci_buildx.builder.builder import BuilderLocation, locate_lasting_builder
+from ci_buildx.builder.isolation import ON_HOST
 from ci_buildx.builder.lifecycle import create, records, volumes
 from ci_buildx.builder.lifecycle.create import NodeRequest
 from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
@@ -28,6 +29,7 @@ from ci_buildx.model.record import dataclass, replace
 from ci_buildx.progress import display as progress_display
 from ci_buildx.progress.display import BuildDisplay
 from ci_buildx.runtime.signals import SignalHandler
+from ci_buildx.settings.builder import UserNamespaces
 from ci_buildx.settings.values import ClusterSettings, ProgressMode
 
 
@@ -173,7 +175,11 @@ class _CreateRun:
             node = self.interrupts.run(act, settle=1)
             where = self.creation.order.settings.namespace or self.kube.namespace
             phase.add_output(f"node {node.name} in namespace {where}: {node.plan.reason}")
-            phase.add_output(node.plan.isolation)
+            chosen = self.creation.order.settings.user_namespaces is UserNamespaces.FALSE
+            if node.plan.isolation.startswith(ON_HOST) and not chosen:
+                self.display.warn(f"node {node.name}: {node.plan.isolation}")
+            else:
+                phase.add_output(node.plan.isolation)
         return node
 
     def _remove(self, location: BuilderLocation, error: BaseException, *, keep_state: bool) -> None:
