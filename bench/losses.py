@@ -155,7 +155,7 @@ class Losses:
         """Evict the pod, as an autoscaler does that removes a cluster node."""
         build = self.build(case)
         self._evict(self.use(build))
-        return self.end(build, case, "its pod is evicted", r"EvictionByEvictionAPI: its node was drained")
+        return self.end(build, case, "its pod is evicted", r"EvictionByEvictionAPI: its cluster node was drained")
 
     def _evict(self, pod: Used) -> None:
         metadata = {"name": pod.name, "namespace": pod.namespace}
@@ -221,7 +221,9 @@ class Losses:
             build.reach(LOST)
         finally:
             kube.patch(node, {"spec": {"unschedulable": None}})
-        return self.end(build, case, "its cluster node is drained", "EvictionByEvictionAPI: its node was drained")
+        return self.end(
+            build, case, "its cluster node is drained", "EvictionByEvictionAPI: its cluster node was drained"
+        )
 
     def remove_node(self, case: str) -> Outcome:
         """End a cluster node's kubelet and remove the node, which comes back once the loss is told."""
@@ -241,7 +243,7 @@ class Losses:
             command = [sys.executable, "-m", "devcluster", "--name", cluster.name, "up"]
             subprocess.run(command, cwd=outage.PROJECT, check=True, capture_output=True, timeout=240)
         with gate.opened():
-            return self.end(build, case, "its cluster node is gone", "DeletionByPodGC: its node was removed")
+            return self.end(build, case, "its cluster node is gone", "DeletionByPodGC: its cluster node was removed")
 
     def stop_api_server(self, case: str) -> Outcome:
         """End the API server for 20 s: a direct build does not notice, a tunnelled one connects again or is retried."""

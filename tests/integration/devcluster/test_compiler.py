@@ -15,7 +15,7 @@ import pytest
 from devcluster import compiler, programs
 from devcluster.errors import DevclusterError
 from devcluster.programs import Recipe
-from tests.unit.devcluster.test_archives import serve_folder
+from tests.unit.devcluster.file_server import serve_folder
 
 PACKAGES = 12
 RECIPE = Recipe(name="tool", module="tool", packages=(".",), links=("first", "second"))
@@ -28,13 +28,13 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for number in range(PACKAGES):
         package = folder / f"p{number}"
         package.mkdir(parents=True)
-        before = f'import before "tool/p{number - 1}"\n' if number else ""
+        before = f'import before "own.example/tool/p{number - 1}"\n' if number else ""
         value = "before.Value() + 1" if number else "0"
         (package / "p.go").write_text(f"package p{number}\n{before}func Value() int {{ return {value} }}\n")
-    (folder / "go.mod").write_text("module tool\n\ngo 1.26.0\n")
+    (folder / "go.mod").write_text("module own.example/tool\n\ngo 1.26.0\n")
     last = PACKAGES - 1
     (folder / "main.go").write_text(
-        f'package main\nimport "tool/p{last}"\nfunc main() {{ println(p{last}.Value()) }}\n'
+        f'package main\nimport "own.example/tool/p{last}"\nfunc main() {{ println(p{last}.Value()) }}\n'
     )
     monkeypatch.setattr(programs, "MODULES", tmp_path / "modules")
     monkeypatch.setattr(programs, "RECIPES", (RECIPE,))
@@ -81,10 +81,10 @@ def test_a_program_that_does_not_compile_is_named_after_the_compilers_words(modu
 
 def test_a_module_that_cannot_be_fetched_is_one_line(module: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiler, "PAUSES", (0.0,))
-    monkeypatch.setenv("GOPROXY", "http://someone:secret@127.0.0.1:9")
+    monkeypatch.setenv("GOPROXY", "https://someone:secret@127.0.0.1:9")
     monkeypatch.setenv("GONOSUMDB", "*")
     monkeypatch.setenv("GOMODCACHE", str(module.parent / "cache"))
-    (module / "go.mod").write_text("module tool\n\ngo 1.26.0\n\nrequire example.org/absent v1.2.3\n")
+    (module / "go.mod").write_text("module own.example/tool\n\ngo 1.26.0\n\nrequire example.org/absent v1.2.3\n")
     (module / "go.sum").write_text(
         f"example.org/absent v1.2.3 h1:{'A' * 43}=\nexample.org/absent v1.2.3/go.mod h1:{'A' * 43}=\n"
     )

@@ -1,11 +1,7 @@
-import functools
 import hashlib
-import http.server
 import io
 import tarfile
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,26 +10,9 @@ import pytest
 from devcluster import archives, programs, toolchain
 from devcluster.archives import ReleaseArchive
 from devcluster.errors import DevclusterError
+from tests.unit.devcluster.file_server import serve_folder
 
 PROGRAM = b"#!/bin/sh\necho released\n"
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_request(self, *_: object) -> None:
-        pass
-
-    def log_error(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def serve_folder(folder: Path) -> Iterator[str]:
-    """A file server on this machine; yields its URL."""
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 @pytest.fixture
