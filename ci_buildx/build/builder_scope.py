@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import sys
 import threading
 import time
@@ -23,15 +21,12 @@ from ci_buildx.buildkit import exporters
 from ci_buildx.errors import InputError, Interrupted, LateInputError, Refused, SolveError, Stopped, TeardownError
 from ci_buildx.kube import config
 from ci_buildx.kube.client import KubeClient
-from ci_buildx.model import reference
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.model.secret import Secret, mention
+from ci_buildx.model.secret import mention
 from ci_buildx.progress import display
 from ci_buildx.registry import credentials
-from ci_buildx.registry.credentials import HUB, HUB_KEY, RegistryLogin
 from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import SignalHandler, start_thread
-from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.values import BuildSettings, Settings, TransportChoice
 
 if TYPE_CHECKING:
@@ -150,6 +145,7 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
 
     Returns the builder, and whether the runner's own pod owns it.
     """
+    from ci_buildx.build import pull_login
     from ci_buildx.builder import cluster_facts
     from ci_buildx.builder.lifecycle import provision
     from ci_buildx.builder.manifests import certificates
@@ -164,7 +160,7 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
             known = cluster_facts.read_cluster_facts(site.kube)
             planned = make_build_plan(site, known)
             around = cluster_facts.read_surroundings(site.kube, known, settings)
-            login = find_pull_login(settings, site.env)
+            login = pull_login.find_pull_login(settings, site.env)
             looked.done.wait()
         with site.phases.measure("create"):
             for line in dict.fromkeys(line for node in planned.nodes for line in (node.reason, node.isolation)):
@@ -231,37 +227,6 @@ def remove_builder(site: BuildRun, location: BuilderLocation, *, settle: float =
         report.check()
     for note in report.notes:
         site.display.warn(note)
-
-
-_SOURCE = "driver-opt image-pull-secrets=auto"
-
-
-def find_pull_login(settings: BuilderSettings, env: Mapping[str, str]) -> Secret | None:
-    """Return a docker configuration with the logins for the registries of the builder's images.
-
-    Returns None unless ``image-pull-secrets=auto`` is set. Raises InputError if none of the registries has a known
-    login, or if a login is an identity token.
-    """
-    if not settings.pull_login:
-        return None
-    store = credentials.load_credentials(env)
-    images = [settings.image, *([settings.qemu.image] if settings.qemu.install else [])]
-    auths = {}
-    for image in images:
-        host = reference.parse_reference(image).domain
-        if login := store.lookup(host):
-            auths[HUB_KEY if host == HUB else host] = {"auth": _make_basic_login(login)}
-    if not auths:
-        hosts = ", ".join(dict.fromkeys(reference.parse_reference(image).domain for image in images))
-        raise InputError(f"credentials for {hosts} not found", source=_SOURCE, fix="log in there, or name a Secret")
-    return Secret(json.dumps({"auths": auths}))
-
-
-def _make_basic_login(login: RegistryLogin) -> str:
-    """Return user name and password in base64; kubelets accept no identity tokens, so those raise InputError."""
-    if login.identity_token is not None:
-        raise InputError("the login is an identity token, which nodes cannot use", source=_SOURCE, fix="name a Secret")
-    return base64.b64encode(f"{login.username}:".encode() + login.secret.reveal()).decode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,6 @@ from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.grpc import load_grpc
 from ci_buildx.errors import BootError, BuildkitError, KubeBuilderError, PodLost, Stopped, TransportError
 from ci_buildx.model import debug
-from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.progress.display import DisplayPhase
 from ci_buildx.runtime.signals import run_all, start_thread
@@ -41,15 +40,10 @@ _LOG = debug.get_log("build")
 _CHOICES = 3
 """Pods that are chosen one after the other, if each is replaced before it has answered."""
 
-
 _ANOTHER_NODE = (
     "add a node for it with kube-builder create --append --platform: one of that architecture, "
     "or one with driver-opt qemu.install=true"
 )
-
-
-_RUN = compile_lazily(r"(?im)^[ \t]*run\b")
-"""A RUN instruction; one inside of a heredoc counts, too."""
 
 
 def _refuse_renewal() -> NodeConnection:
@@ -87,8 +81,8 @@ class NodeConnection:
         """The Control service of this buildkitd."""
         return self.winner.value
 
-    def check_platforms(self, *, lasting: bool = False, runs_steps: Callable[[], bool] = lambda: True) -> None:
-        """Raise BuildkitError if the pod cannot run its platforms and ``runs_steps``, because they would fail singly.
+    def check_platforms(self, build: BuildSettings, *, lasting: bool = False) -> None:
+        """Raise BuildkitError if the pod cannot run its platforms and ``build`` may run steps: they would fail singly.
 
         buildkitd includes the emulators of its image and of the cluster node (BuildKit 0.34.2, ``util/archutil``).
         Variants are ignored, since they do not depend on the cluster node. Platforms other than Linux run no steps:
@@ -96,7 +90,11 @@ class NodeConnection:
         """
         runs = {platform.node_architecture for platform in self.control.platforms}
         missing = [one for one in self.node.platforms if one.os == "linux" and one.node_architecture not in runs]
-        if missing and runs and runs_steps():
+        if not (missing and runs):
+            return
+        from ci_buildx.build.dockerfile import may_run_steps
+
+        if may_run_steps(build):
             names = ", ".join(map(str, missing))
             known = ", ".join(map(str, self.control.platforms))
             raise BuildkitError(
@@ -109,14 +107,6 @@ class NodeConnection:
         """Close the connection and its transport."""
         self.control.close()
         self.winner.close()
-
-
-def may_run_steps(build: BuildSettings) -> bool:
-    """Return whether a build may run steps: its Dockerfile has a RUN, or only BuildKit sees it."""
-    try:
-        return build.dockerfile is None or bool(_RUN.search(build.dockerfile.read_text(errors="replace")))
-    except OSError:
-        return True
 
 
 @contextmanager
@@ -197,9 +187,7 @@ class _NodeConnector:
         reached = {one.node.name: one for one in found if isinstance(one, NodeConnection)}
         connections = [replace(reached[node.name], node=node) for node in planned.nodes]
         for one in connections:
-            one.check_platforms(
-                lasting=self.builder.location.lasting, runs_steps=partial(may_run_steps, self.site.settings.build)
-            )
+            one.check_platforms(self.site.settings.build, lasting=self.builder.location.lasting)
         return connections
 
     def try_reach(self, node: NodePlan) -> NodeConnection | BootError:
@@ -307,9 +295,7 @@ class _NodeConnector:
         if self.site.settings.builder_name:
             known = builder_scope.refresh_builder(self.site, known)
         found = replace(self, builder=known, phase=phase, notes=None).reach(node)
-        found.check_platforms(
-            lasting=known.location.lasting, runs_steps=partial(may_run_steps, self.site.settings.build)
-        )
+        found.check_platforms(self.site.settings.build, lasting=known.location.lasting)
         return found
 
     def release_pod(self, lost: NodeConnection, failure: KubeBuilderError, phase: DisplayPhase) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TextIO
 
-from ci_buildx.build import builder_scope
+from ci_buildx.build import pull_login
 from ci_buildx.build.builder_scope import TEARDOWN_TIME
 from ci_buildx.build.context.origin import TRUST_SCOPE
 from ci_buildx.build.start_on_use import BootWakeup
@@ -65,7 +65,7 @@ def run_create(
     try:
         with SignalHandler() as interrupts, make_kube_client(cluster, env=env) as kube:
             trust = env.get(TRUST_SCOPE, "")
-            login = builder_scope.find_pull_login(creation.order.settings, env)
+            login = pull_login.find_pull_login(creation.order.settings, env)
             creation = replace(creation, order=replace(creation.order, pull_login=login))
             work = _CreateRun(kube=kube, creation=creation, display=shown, interrupts=interrupts, trust=trust)
             record, node = work.make()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.build.builder_scope import find_pull_login
+from ci_buildx.build.pull_login import find_pull_login
 from ci_buildx.errors import InputError
 from ci_buildx.settings.builder import BuilderSettings, Qemu
 

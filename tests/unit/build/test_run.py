@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ci_buildx.build.connect import may_run_steps
+from ci_buildx.build.dockerfile import may_run_steps
 from ci_buildx.build.local_state import describe_sources
 from ci_buildx.build.result import BuildResult
 from ci_buildx.builder import labels
