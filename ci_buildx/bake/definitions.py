@@ -79,9 +79,10 @@ class DefinitionContext:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedDefinition:
-    """All targets, groups and variables of the files."""
+    """All targets, groups and variables of the files, whose names are the ``source`` in errors."""
 
     definition: BakeDefinition
+    source: str
     variables: tuple[ListedVariable, ...] = ()
 
 
@@ -113,6 +114,11 @@ def parse_variables(texts: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def name_files(files: Sequence[DefinitionFile]) -> str:
+    """Return the names of the files, as errors about all of them show it."""
+    return ", ".join(file.name for file in files)
+
+
 def load_definition(files: Sequence[DefinitionFile], context: DefinitionContext) -> LoadedDefinition:
     """Evaluate definitions, merged in order: compose files first. Raises InputError with file, line and column.
 
@@ -120,8 +126,8 @@ def load_definition(files: Sequence[DefinitionFile], context: DefinitionContext)
     """
 
     def make_error() -> InputError:
-        read, fix = ", ".join(file.name for file in files), "simplify its loops and regular expressions"
-        return InputError(f"the evaluation took more than {LONGEST} seconds", source=read, fix=fix)
+        message, fix = f"the evaluation took more than {LONGEST} seconds", "simplify its loops and regular expressions"
+        return InputError(message, source=name_files(files), fix=fix)
 
     with limit_time(LONGEST, make_error):
         return _load_definition(files, context)
@@ -136,7 +142,7 @@ def _load_definition(files: Sequence[DefinitionFile], context: DefinitionContext
     if relative and sorted_files.compose:
         known = _set_compose_bases(known, sorted_files.compose[0][0])
     if not sorted_files.bodies:
-        return LoadedDefinition(definition=rebase_targets(known) if relative else known)
+        return LoadedDefinition(definition=rebase_targets(known) if relative else known, source=name_files(files))
     home = context.env.get("HOME") or "/root"
     try:
         evaluator = DocumentEvaluator(sorted_files.bodies, lookup=context.look_up, builtins=context.builtins, home=home)
@@ -145,8 +151,8 @@ def _load_definition(files: Sequence[DefinitionFile], context: DefinitionContext
     except HclError as error:
         raise make_input_error(error) from None
     except RecursionError:
-        read = ", ".join(file.name for file in files)
-        raise InputError("expressions or functions are nested too deeply", source=read, fix="simplify them") from None
+        message = "expressions or functions are nested too deeply"
+        raise InputError(message, source=name_files(files), fix="simplify them") from None
     targets = [_set_bases(block, target) for block, target in sources]
     groups = list(evaluated.definition.groups)
     for label, names in evaluated.renamed.items():
@@ -157,7 +163,7 @@ def _load_definition(files: Sequence[DefinitionFile], context: DefinitionContext
         merged = rebase_targets(merged)
     else:
         merged = replace(merged, targets=tuple(replace(one, bases=ContextBases()) for one in merged.targets))
-    return LoadedDefinition(definition=merged, variables=evaluated.variables)
+    return LoadedDefinition(definition=merged, source=name_files(files), variables=evaluated.variables)
 
 
 def make_input_error(error: HclError) -> InputError:

@@ -67,6 +67,17 @@ class TargetInputs:
     deletes: bool = False
 
 
+def list_inputs(targets: Mapping[str, BakeTarget], remote: str, env: Mapping[str, str]) -> list[TargetInputs]:
+    """Return the options of all targets in the order of their names. Raises InputError, also if there are too many.
+
+    See :func:`make_inputs`.
+    """
+    if len(targets) > MOST_BUILT:
+        message = f"{len(targets)} targets are requested, more than {MOST_BUILT}"
+        raise InputError(message, fix="name fewer targets, in several commands")
+    return [make_inputs(target, remote, env) for _, target in sorted(targets.items())]
+
+
 def make_inputs(target: BakeTarget, remote: str, env: Mapping[str, str]) -> TargetInputs:
     """Return a target's options; ``remote`` is the URL that its definition was read from, "" for local files.
 

@@ -9,73 +9,40 @@ from __future__ import annotations
 import resource
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ci_buildx.errors import InputError
+from ci_buildx.runtime.signals import limit_time
 
 SECONDS = 30.0
 """Maximum processor time; usual definitions take a tenth of a second."""
 MEMORY = 1 << 30
 """Maximum memory in bytes, beyond what the process has at the beginning."""
-_AGAIN = 1.0
 Result = TypeVar("Result")
 _PAGES = Path("/proc/self/statm")
 
 
-class _TimeOver(BaseException):
-    """The processor time is over; no handler of errors on the way may catch it."""
-
-
-class _WorkTimer:
-    """Raises _TimeOver in the main thread at the bound; a pattern that is being matched is interrupted, too."""
-
-    def __init__(self) -> None:
-        self._active = threading.current_thread() is threading.main_thread()
-        self._known: Any = None
-
-    def start(self) -> None:
-        """Begin to count. Repeated, since an exception in a finalizer is lost."""
-        if self._active:
-            self._known = signal.signal(signal.SIGPROF, self._stop)
-            signal.setitimer(signal.ITIMER_PROF, SECONDS, _AGAIN)
-
-    def _stop(self, _signal: int, _frame: FrameType | None) -> None:
-        if self._active:
-            raise _TimeOver
-
-    def end(self) -> None:
-        """Stop counting. Idempotent."""
-        if self._active:
-            self._active = False
-            signal.setitimer(signal.ITIMER_PROF, 0.0)
-            signal.signal(signal.SIGPROF, self._known)
-
-
 def run_bounded(work: Callable[[], Result], *, source: str) -> Result:
     """Return the result of ``work``, whose processor time and memory are bounded. Raises InputError beyond them."""
-    timer, space = _WorkTimer(), resource.getrlimit(resource.RLIMIT_AS)
+
+    def make_time_error() -> InputError:
+        message = f"the definition takes more than {SECONDS:g} seconds of processor time to evaluate"
+        return InputError(message, source=source, fix="simplify its loops and patterns")
+
+    space = resource.getrlimit(resource.RLIMIT_AS)
     try:
         _bound_memory(space)
-        try:
-            timer.start()
+        with limit_time(SECONDS, make_time_error, timer=signal.ITIMER_PROF):
             return work()
-        except MemoryError:
-            message = f"the definition takes more than {MEMORY >> 20} MiB of memory to evaluate"
-            raise InputError(message, source=source, fix="simplify its loops and values") from None
-        except RecursionError:
-            raise InputError("the definition is nested too deeply", source=source, fix="simplify it") from None
-        finally:
-            timer.end()
-    except _TimeOver:
-        message = f"the definition takes more than {SECONDS:g} seconds of processor time to evaluate"
-        raise InputError(message, source=source, fix="simplify its loops and patterns") from None
+    except MemoryError:
+        message = f"the definition takes more than {MEMORY >> 20} MiB of memory to evaluate"
+        raise InputError(message, source=source, fix="simplify its loops and values") from None
+    except RecursionError:
+        raise InputError("the definition is nested too deeply", source=source, fix="simplify it") from None
     finally:
-        timer.end()
         resource.setrlimit(resource.RLIMIT_AS, space)
 
 

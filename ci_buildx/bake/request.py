@@ -14,9 +14,11 @@ from ci_buildx.bake.definitions import (
     DefinitionFile,
     LoadedDefinition,
     load_definition,
+    name_files,
 )
 from ci_buildx.bake.entitlements import ANY, is_checked
 from ci_buildx.bake.entries import parse_policy
+from ci_buildx.bake.limits import run_bounded
 from ci_buildx.bake.overrides import parse_overrides
 from ci_buildx.bake.paths import CWD, show_context
 from ci_buildx.bake.resolution import ResolvedTargets, resolve_targets
@@ -165,12 +167,12 @@ def load_files(
 ) -> LoadedDefinition:
     """Evaluate the definitions of a request. Raises InputError with file, line and column.
 
-    ``readable`` are paths outside of the working directory that compose files may read.
+    ``readable`` are paths outside of the working directory that compose files may read. The work is bounded.
     """
     readable = readable if is_checked(env, remote=bool(request.remote)) else (ANY,)
     builtins = {"BAKE_CMD_CONTEXT": request.command_context, "BAKE_LOCAL_PLATFORM": find_local_platform()}
     context = DefinitionContext(builtins=builtins, given=request.variables, env=env, cwd=cwd, readable=readable)
-    return load_definition(files, context)
+    return run_bounded(lambda: load_definition(files, context), source=name_files(files))
 
 
 def find_local_platform() -> str:
@@ -183,7 +185,11 @@ def find_local_platform() -> str:
 
 
 def select_targets(loaded: LoadedDefinition, request: BakeRequest, env: Mapping[str, str]) -> ResolvedTargets:
-    """Return the requested targets, with overrides. Raises InputError."""
+    """Return the requested targets, with overrides. The work is bounded. Raises InputError."""
+    return run_bounded(lambda: _select_targets(loaded, request, env), source=loaded.source)
+
+
+def _select_targets(loaded: LoadedDefinition, request: BakeRequest, env: Mapping[str, str]) -> ResolvedTargets:
     overrides = parse_overrides(request.overrides, loaded.definition, env)
     resolved = resolve_targets(loaded.definition, request.targets, overrides)
     targets = dict(resolved.targets)

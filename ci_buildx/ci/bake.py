@@ -16,7 +16,7 @@ from ci_buildx.bake import request as bake_request
 from ci_buildx.bake.definitions import DEFAULT_FILES, DefinitionFile, LoadedDefinition, parse_variables
 from ci_buildx.bake.entitlements import Entitlements
 from ci_buildx.bake.execution import TargetExecution, parse_jobs
-from ci_buildx.bake.inputs import TargetInputs, make_inputs
+from ci_buildx.bake.inputs import TargetInputs, list_inputs
 from ci_buildx.bake.jobs import SharedOptions
 from ci_buildx.bake.remote import DefinitionBuild, read_remote_files
 from ci_buildx.bake.request import BakeRequest
@@ -191,7 +191,7 @@ def plan_targets(
         )
     _check_secrets(resolved.targets.values(), shared.env)
     bake_request.check_files(resolved, shared.env, shared.cwd)
-    targets = tuple(make_inputs(one, request.remote, shared.env) for _, one in sorted(resolved.targets.items()))
+    targets = tuple(list_inputs(resolved.targets, request.remote, shared.env))
     _check_requests(targets, resolved, command, workspace)
     return BakePlan(targets=targets, definition=bake_request.describe_targets(resolved, request.remote))
 

@@ -139,16 +139,14 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     files = read_files(request, from_env, shared, around)
     if not files:
         bake_request.refuse_nothing()
-    bounded = partial(run_bounded, source=", ".join(file.name for file in files))
-    loaded = bounded(
-        lambda: bake_request.load_files(files, request, env=around.env, cwd=around.cwd, readable=allowed.read)
-    )
+    loaded = bake_request.load_files(files, request, env=around.env, cwd=around.cwd, readable=allowed.read)
+    bounded = partial(run_bounded, source=loaded.source)
     if listed:
         from ci_buildx.bake.listing import show_list
 
         around.stdout.write(bounded(lambda: show_list(loaded, listed, hidden=around.list_secrets())))
         return 0
-    resolved = bounded(lambda: bake_request.select_targets(loaded, request, around.env))
+    resolved = bake_request.select_targets(loaded, request, around.env)
     bake_request.check_files(resolved, around.env, around.cwd)
     hidden = around.list_secrets()
     if printed:
@@ -187,12 +185,9 @@ def grant_inputs(
 ) -> list[TargetInputs]:
     """Return the targets as options of builds, after what they ask for has been granted. Raises InputError."""
     from ci_buildx.bake import entitlements
-    from ci_buildx.bake.inputs import MOST_BUILT, make_inputs
+    from ci_buildx.bake.inputs import list_inputs
 
-    if len(resolved.targets) > MOST_BUILT:
-        message = f"{len(resolved.targets)} targets are requested, more than {MOST_BUILT}"
-        raise InputError(message, fix="name fewer targets, in several commands")
-    inputs = [make_inputs(one, request.remote, around.env) for _, one in sorted(resolved.targets.items())]
+    inputs = list_inputs(resolved.targets, request.remote, around.env)
     granted = entitlements.grant_paths(allowed, resolved.allowed, around.cwd)
     missing = entitlements.find_missing(inputs, granted, around.cwd)
     wanted = entitlements.make_request(missing, around.cwd)

@@ -19,6 +19,8 @@ T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LOOK = 0.05
 _AGAIN = 0.5
+_TIMERS = {signal.ITIMER_REAL: signal.SIGALRM, signal.ITIMER_PROF: signal.SIGPROF}
+"""Timers with the signals that they send."""
 _heard: list[int] = []
 """Numbers of the signals that :func:`raise_on_signals` has raised for.
 
@@ -91,27 +93,45 @@ def raise_on_signals() -> Iterator[Callable[[], None]]:
             signal.signal(number, handler)
 
 
+class _TimeOver(BaseException):
+    """The time of :func:`limit_time` is over. No handler of errors in the block catches it."""
+
+
 @contextmanager
-def limit_time(seconds: float, make_error: Callable[[], KubeBuilderError]) -> Iterator[None]:
+def limit_time(
+    seconds: float, make_error: Callable[[], KubeBuilderError], *, timer: int = signal.ITIMER_REAL
+) -> Iterator[None]:
     """Raise the error in the main thread if the block takes longer; it also ends a regular expression's search.
 
-    Outside the main thread there is no limit.
+    ``timer`` is a key of :data:`_TIMERS`: ITIMER_PROF counts the process's processor time in place of time. Blocks with
+    different timers may be nested. Outside the main thread there is no limit.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    over, active = _TimeOver(), True
 
     def end(_number: int, _frame: FrameType | None) -> None:
-        raise make_error()
+        if active:
+            raise over
 
-    previous = signal.signal(signal.SIGALRM, end)
+    number = _TIMERS[timer]
+    previous = signal.signal(number, end)
     # Repeated, because C code may swallow an exception.
-    delay, interval = signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+    delay, interval = signal.setitimer(timer, seconds, _AGAIN)
     try:
-        yield
+        try:
+            yield
+        finally:
+            active = False
+    except _TimeOver as error:
+        if error is not over:
+            raise
+        raise make_error() from None
     finally:
-        signal.setitimer(signal.ITIMER_REAL, delay, interval)
-        signal.signal(signal.SIGALRM, previous)
+        active = False
+        signal.setitimer(timer, delay, interval)
+        signal.signal(number, previous)
 
 
 class SignalHandler:

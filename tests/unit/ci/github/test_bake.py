@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.bake import remote, run
+from ci_buildx.bake import limits, remote, run
 from ci_buildx.bake.definitions import DefinitionFile
 from ci_buildx.ci.github import action
 from ci_buildx.ci.github.action import ActionKind
@@ -194,6 +194,34 @@ def test_errors_name_the_input(
     assert (code, bake.jobs) == (2, ())
     assert said in log
     assert "--" not in log
+
+
+_PAIRS = [(name, at) for at in range(60) for name in "ab"]
+DOUBLING = "".join(f'group "{name}{at}" {{ targets = ["a{at + 1}", "b{at + 1}"] }}\n' for name, at in _PAIRS)
+MANY = 'target "a0" {\n matrix = { x = range(0, 40), y = range(0, 40) }\n name = "t${x}-${y}"\n}\n'
+
+
+@pytest.mark.parametrize(
+    ("definition", "seconds", "said"),
+    [
+        (f'{DOUBLING}target "a60" {{}}\ntarget "b60" {{}}\n', 0.2, "the definition takes more than"),
+        (MANY, limits.SECONDS, "1600 targets are requested, more than 1000"),
+    ],
+)
+def test_a_definition_has_the_bounds_of_the_command(
+    definition: str,
+    seconds: float,
+    said: str,
+    env: dict[str, str],
+    cwd: Path,
+    bake: FakeBake,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "SECONDS", seconds)
+    (cwd / "docker-bake.hcl").write_text(definition)
+    code, log = start(env | {"INPUT_TARGETS": "a0"}, cwd)
+    assert (code, bake.jobs) == (2, ())
+    assert said in log
 
 
 def test_paths_of_the_builder_are_relative_to_the_workspace(env: dict[str, str], cwd: Path, bake: FakeBake) -> None:
