@@ -96,7 +96,7 @@ def _read_dockerfile(build: BuildSettings) -> list[str] | None:
 
 
 def _read_text(build: BuildSettings, arguments: Mapping[str, str]) -> list[str] | None:
-    text = _read_content(build)
+    text = read_content(build)
     if text is None:
         return None
     contexts = [context.name.lower() for context in build.contexts]
@@ -105,8 +105,8 @@ def _read_text(build: BuildSettings, arguments: Mapping[str, str]) -> list[str] 
     return None if None in found else [image for images in found for image in images or ()]
 
 
-def _read_content(build: BuildSettings) -> str | None:
-    """Return the Dockerfile, None if it is not local or cannot be read."""
+def read_content(build: BuildSettings) -> str | None:
+    """Return the Dockerfile, at most :data:`LARGEST_DOCKERFILE` of it, None if it is not local or cannot be read."""
     if build.dockerfile is None:
         return None
     try:
@@ -118,7 +118,7 @@ def _read_content(build: BuildSettings) -> str | None:
 
 def find_base_images(build: BuildSettings) -> list[str]:
     """Return the images that the target stage certainly needs, whatever the platform; [] if they cannot be known."""
-    text, arguments = _read_content(build), dict(build.build_args)
+    text, arguments = read_content(build), dict(build.build_args)
     frontend = arguments.get("BUILDKIT_SYNTAX", "").partition(" ")[0]
     if text is None or (frontend and not _is_standard(frontend)):
         return []
