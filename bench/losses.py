@@ -26,7 +26,6 @@ from dataclasses import asdict, dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from bench import ground, machine
 from bench.faults import RESULTS, Build, Outcome
@@ -34,7 +33,7 @@ from bench.ground import Ground
 from ci_buildx.builder import labels
 from ci_buildx.errors import KubeError, NotFound
 from devcluster import host, layout, outage, processes
-from devcluster.relay import relaying
+from devcluster.relay import relaying_kubeconfig
 
 DOCKERFILE = """FROM busybox
 COPY blob /blob
@@ -454,21 +453,6 @@ def make_round(losses: Losses, wanted: Sequence[str]) -> list[Outcome]:
     return outcomes + [do(name) for name, do in alone.items() if not wanted or name in wanted]
 
 
-@contextmanager
-def relayed(prepared: Ground) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """Provide a kubeconfig that goes through a relay on this machine, and the function that cuts its connections."""
-    found = json.loads(Path(prepared.env["KUBECONFIG"]).read_text())
-    server = found["clusters"][0]["cluster"]
-    place = urlsplit(server["server"])
-    assert place.hostname
-    assert place.port
-    with relaying(place.hostname, place.port) as relay:
-        server |= {"server": f"https://127.0.0.1:{relay.port}", "tls-server-name": place.hostname}
-        path = prepared.folder / "relayed.kubeconfig"
-        path.write_text(json.dumps(found))
-        yield path, relay.cut
-
-
 def main() -> int:
     """Make the losses; return 1 for any build that did not go on."""
     made = argparse.ArgumentParser(prog="python -m bench.losses", description=__doc__)
@@ -483,7 +467,10 @@ def main() -> int:
     written: dict[str, Any] = {"rounds": []}
     if arguments.json.exists():
         written = json.loads(arguments.json.read_text())
-    with ground.prepared(layout.cluster(arguments.cluster)) as prepared, relayed(prepared) as relay:
+    with (
+        ground.prepared(layout.cluster(arguments.cluster)) as prepared,
+        relaying_kubeconfig(Path(prepared.env["KUBECONFIG"]), prepared.folder) as relay,
+    ):
         written |= {"machine": machine.facts(), "commit": machine.commit()}
         with opened(prepared, relay) as losses:
             while len(written["rounds"]) < arguments.count:

@@ -133,7 +133,7 @@ def _unpack(archive: ReleaseArchive, file: IO[bytes], folder: Path) -> None:
             for name, member in archive.programs.items():
                 content = members.extractfile(member)
                 if content is None:
-                    raise DevclusterError(f"{archive.url}: {member} is no file")
+                    raise DevclusterError(f"{archive.url}: {member} is not a file")
                 _write_program(content, folder / name)
     except (KeyError, tarfile.TarError) as reason:
         raise DevclusterError(f"{archive.url}: {reason}".replace('"', "")) from reason

@@ -19,7 +19,7 @@ DNS_QUESTION = f"kubernetes.default.svc.{configuration.DOMAIN}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Result for one part of the cluster: `fault` is empty if it is healthy; `note` says what is left out."""
+    """Result for one part of the cluster: `fault` is empty if it is healthy; `note` names what the cluster lacks."""
 
     part: str
     fault: str

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
 
 
 class Relay:
@@ -54,6 +57,21 @@ def relaying(host: str, port: int) -> Iterator[Relay]:
         yield relay
     finally:
         relay.close()
+
+
+@contextmanager
+def relaying_kubeconfig(kubeconfig: Path, folder: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Provide a kubeconfig in ``folder`` that goes through a relay, and the function that cuts its connections."""
+    found = json.loads(kubeconfig.read_text())
+    server = found["clusters"][0]["cluster"]
+    place = urlsplit(server["server"])
+    assert place.hostname
+    assert place.port
+    with relaying(place.hostname, place.port) as relay:
+        server |= {"server": f"https://127.0.0.1:{relay.port}", "tls-server-name": place.hostname}
+        path = folder / "relayed.kubeconfig"
+        path.write_text(json.dumps(found))
+        yield path, relay.cut
 
 
 def pump(source: socket.socket, sink: socket.socket, silent: threading.Event | None = None) -> None:

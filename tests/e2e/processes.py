@@ -9,6 +9,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from tests.e2e import checkout
+
+
+def start_act(workflow: str, folder: Path, env: dict[str, str], *options: str) -> subprocess.Popen[str]:
+    """Start a workflow of a checkout under act, as the leader of a session of its own."""
+    return subprocess.Popen(
+        [checkout.program("act"), "workflow_dispatch", "--workflows", workflow, *checkout.ACT_HERE, *options],
+        cwd=folder,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
 
 def follow(job: subprocess.Popen[str], moment: str) -> str:
     """The log up to a line that tells of a moment."""
@@ -26,12 +41,12 @@ def kill_with_descendants(pid: int) -> None:
     doomed = [pid]
     for parent in doomed:
         os.kill(parent, signal.SIGSTOP)
-        doomed += children(parent)
+        doomed += list_children(parent)
     for one in doomed:
         os.kill(one, signal.SIGKILL)
 
 
-def children(parent: int) -> Iterator[int]:
+def list_children(parent: int) -> Iterator[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(FileNotFoundError, ProcessLookupError):
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent:

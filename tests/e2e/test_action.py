@@ -21,7 +21,7 @@ from devcluster import pushed, toolchain
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
-from tests.e2e.processes import finish, follow, kill_with_descendants
+from tests.e2e.processes import finish, follow, kill_with_descendants, start_act
 from tests.unit.planted import read_sprung
 
 WORKFLOW = ".github/workflows/image.yml"
@@ -51,17 +51,8 @@ def start(
             checkout.set_traps(folder)
         env = {**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]}
         # Only GitHub itself takes artifacts, where act would know the repository's name by a remote that is there.
-        options = [*checkout.ACT_HERE, "--no-cache-server"]
         variables = ["--env", f"KUBECONFIG={env['KUBECONFIG']}", "--env", f"GITHUB_REPOSITORY=team/{name}"]
-        return subprocess.Popen(
-            [checkout.program("act"), "workflow_dispatch", "--workflows", WORKFLOW, *options, *variables, *acts],
-            cwd=folder,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return start_act(WORKFLOW, folder, env, "--no-cache-server", *variables, *acts)
 
     return begin
 

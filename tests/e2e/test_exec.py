@@ -19,7 +19,7 @@ from devcluster import programs, pushed
 from devcluster.registry import Registry
 from tests.e2e import checkout
 from tests.e2e.cluster import Builders
-from tests.e2e.processes import finish, follow, kill_with_descendants
+from tests.e2e.processes import finish, follow, kill_with_descendants, start_act
 from tests.e2e.product import COMMAND, Product, Run
 
 DOCKERFILE = "FROM busybox\nCOPY note /note\nRUN uname -m > /machine\n"
@@ -176,16 +176,7 @@ def test_an_exposed_socket_ends_with_a_killed_runner(
     folder = checkout.make(tmp_path / "repository", name=name, dockerfile=DOCKERFILE, files=files)
     env = {**checkout.environment("act-home"), "KUBECONFIG": product_env["KUBECONFIG"]}
     variables = ["--env", f"KUBECONFIG={env['KUBECONFIG']}", "--env", f"GITHUB_REPOSITORY=team/{name}"]
-    options = [*checkout.ACT_HERE, "--no-cache-server", *variables]
-    job = subprocess.Popen(
-        [checkout.program("act"), "workflow_dispatch", "--workflows", WORKFLOW, *options],
-        cwd=folder,
-        env=env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    job = start_act(WORKFLOW, folder, env, "--no-cache-server", *variables)
     log = follow(job, "waiting for the end")
     found = re.search(r"socket    (/\S+)", log)
     assert found, log

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -22,7 +21,7 @@ from cryptography.x509.oid import NameOID
 
 from devcluster import layout
 from devcluster.buildkitd import section
-from devcluster.relay import relaying
+from devcluster.relay import relaying_kubeconfig
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product, Run
 from tests.faults.registry import Scripted, serving
@@ -283,16 +282,8 @@ CUTS = (
 @pytest.fixture
 def relayed(product: Product, tmp_path: Path) -> Iterator[tuple[Product, Callable[[], None]]]:
     """The product with the API server behind a relay, and what cuts its connections."""
-    found = json.loads(Path(product.env["KUBECONFIG"]).read_text())
-    server = found["clusters"][0]["cluster"]
-    place = urlsplit(server["server"])
-    assert place.hostname
-    assert place.port
-    with relaying(place.hostname, place.port) as relay:
-        server |= {"server": f"https://127.0.0.1:{relay.port}", "tls-server-name": place.hostname}
-        path = tmp_path / "relayed.kubeconfig"
-        path.write_text(json.dumps(found))
-        yield product.with_env(KUBECONFIG=str(path)), relay.cut
+    with relaying_kubeconfig(Path(product.env["KUBECONFIG"]), tmp_path) as (path, cut):
+        yield product.with_env(KUBECONFIG=str(path)), cut
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=[cut.name for cut in CUTS])

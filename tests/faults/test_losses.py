@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,9 +16,8 @@ from bench import losses as bench_losses
 from bench.faults import Outcome
 from bench.ground import Ground
 from bench.losses import Losses
-from ci_buildx.kube.client import KubeClient
 from devcluster import layout
-from devcluster.accounts import Account
+from devcluster.relay import relaying_kubeconfig
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
 from tests.faults.registry import serving
@@ -29,25 +26,10 @@ STORM = {"pods": 2, "builds": 6, "pause": 3.0, "retries": 10, "most": 3}
 
 
 @pytest.fixture
-def losses(
-    kube: KubeClient, job_account: Account, product_env: dict[str, str], buildkitd_config: Path, tmp_path: Path
-) -> Iterator[Losses]:
+def losses(ground: Ground) -> Iterator[Losses]:
     """The losses, on the ground of the tests."""
-    product = tmp_path / "kube-builder"
-    product.write_text(f'#!/bin/sh\nexec {sys.executable} -m ci_buildx "$@"\n')
-    product.chmod(0o755)
-    ground = Ground(
-        cluster=layout.cluster(),
-        kube=kube,
-        account=job_account,
-        env=product_env,
-        folder=tmp_path,
-        registry=product_env["REGISTRY"],
-        buildkitd_config=buildkitd_config,
-        product=product,
-        undo=ExitStack(),
-    )
-    with bench_losses.relayed(ground) as relay, bench_losses.opened(ground, relay) as opened:
+    kubeconfig = Path(ground.env["KUBECONFIG"])
+    with relaying_kubeconfig(kubeconfig, ground.folder) as relay, bench_losses.opened(ground, relay) as opened:
         yield opened
 
 

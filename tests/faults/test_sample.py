@@ -11,19 +11,14 @@ import random
 import secrets
 import signal
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from bench.faults import OFFSETS, SIGNALS, TRANSPORTS, Faults, Outcome
 from bench.ground import Ground
-from ci_buildx.kube.client import KubeClient
-from devcluster import layout
-from devcluster.accounts import Account
 from tests.faults.api_clock import expire_in
 from tests.faults.victim import SETTLED_WITHIN
 
@@ -54,27 +49,13 @@ def seed(request: pytest.FixtureRequest) -> int:
 def faults(
     seed: int,
     request: pytest.FixtureRequest,
-    kube: KubeClient,
-    job_account: Account,
-    product_env: dict[str, str],
-    buildkitd_config: Path,
+    ground: Ground,
     tmp_path: Path,
 ) -> Faults:
     """The faults, on the ground of the tests; what is drawn does not depend on which tests run."""
     library = tmp_path / "clock.so"
     source = Path(__file__).with_name("clock.c")
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
-    ground = Ground(
-        cluster=layout.cluster(layout.default_name()),
-        kube=kube,
-        account=job_account,
-        env=product_env,
-        folder=tmp_path,
-        registry=product_env["REGISTRY"],
-        buildkitd_config=buildkitd_config,
-        product=Path(sys.executable).parent / "kube-builder",
-        undo=ExitStack(),
-    )
     drawn = random.Random(f"{seed} {request.node.name}")
     name = f"s{secrets.token_hex(2)}"
     return Faults(ground=ground, name=name, random=drawn, library=library, dockerfile=BRIEF, upload=UPLOAD)

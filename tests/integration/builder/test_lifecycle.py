@@ -71,7 +71,7 @@ def test_provisioning_twice_is_the_same_as_once(kube: KubeClient, yard: Yard) ->
 
 
 def found_again(yard: Yard, builder: Builder) -> Builder:
-    """As whoever did not make it sees it: without the nonce of the run, with a reference to its Secret."""
+    """Return the builder as another process reads it: without the run's nonce, with a reference to its Secret."""
     path = f"{builder.location.make_core_path('secrets')}/{builder.location.make_object_name('keys')}"
     secret = yard.job_kube.get(path)["metadata"]
     owner = {"apiVersion": "v1", "kind": "Secret", "name": secret["name"], "uid": secret["uid"]}

@@ -46,7 +46,7 @@ from tests.unit.builder.boot.cases import case, deleted, disrupted, event, runni
         (InputError("wrong"), False, False),
         (Stopped(), False, False),
         (KubeBuilderError("aborted"), False, False),
-        (ValueError("a fault of ours"), False, False),
+        (ValueError("a bug"), False, False),
         (Interrupted(2), False, False),
     ],
     ids=lambda value: f"{type(value).__name__}-{value}" if isinstance(value, BaseException) else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NoReturn
 
 import pytest
@@ -253,17 +254,18 @@ def test_a_lasting_builders_next_pod_takes_over_and_the_slot_moves(build: WholeB
     assert list_leases(build.cluster) == []
 
 
+def restart_daemon(build: WholeBuild, name: str, reason: str) -> None:
+    """Let the kubelet restart buildkitd in a pod, after an end for this reason."""
+    pod = build.cluster.objects[find_place(build, "pods", name)]
+    (daemon,) = pod["status"]["containerStatuses"]
+    ended = {"terminated": {"reason": reason, "exitCode": 137}}
+    daemon = daemon | {"restartCount": 1, "lastState": ended}
+    build.cluster.set_status("pods", name, pod["status"] | {"containerStatuses": [daemon]})
+
+
 def test_a_lasting_builders_pod_whose_daemon_was_restarted_is_used_again(build: WholeBuild) -> None:
     create_builder(build.cluster)
-    place = find_place(build, "pods", "kube0-0")
-
-    def restart() -> None:
-        pod = build.cluster.objects[place]
-        (daemon,) = pod["status"]["containerStatuses"]
-        ended = {"terminated": {"reason": "Error", "exitCode": 137}}
-        daemon = daemon | {"restartCount": 1, "lastState": ended}
-        build.cluster.set_status("pods", "kube0-0", pod["status"] | {"containerStatuses": [daemon]})
-
+    restart = partial(restart_daemon, build, "kube0-0", "Error")
     build.cluster.script.answer = answer_in_turn(lose(restart), succeed)
     assert build.run(builder_name="kube").digest == DIGEST
     assert "pod kube0-0 was lost: Error: buildkitd was killed by signal 9; the build goes on" in build.output
@@ -272,15 +274,7 @@ def test_a_lasting_builders_pod_whose_daemon_was_restarted_is_used_again(build: 
 
 def test_a_daemon_that_ran_out_of_memory_is_not_used_again_though_it_was_restarted(build: WholeBuild) -> None:
     create_builder(build.cluster)
-    place = find_place(build, "pods", "kube0-0")
-
-    def restart() -> None:
-        pod = build.cluster.objects[place]
-        (daemon,) = pod["status"]["containerStatuses"]
-        ended = {"terminated": {"reason": "OOMKilled", "exitCode": 137}}
-        daemon = daemon | {"restartCount": 1, "lastState": ended}
-        build.cluster.set_status("pods", "kube0-0", pod["status"] | {"containerStatuses": [daemon]})
-
+    restart = partial(restart_daemon, build, "kube0-0", "OOMKilled")
     build.cluster.script.answer = answer_in_turn(lose(restart), succeed)
     with pytest.raises(PodLost, match=r"OOMKilled: .*; raise driver-opt limits.memory"):
         build.run(builder_name="kube", retries=3)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from ci_buildx.bake import run as bake_run
 from ci_buildx.build import publish, run
 from ci_buildx.manage import reap
+from tests.unit.ci.fake_bake import FakeBake
 from tests.unit.ci.fake_job import FakeJob
 
 
@@ -16,6 +18,14 @@ def job(monkeypatch: pytest.MonkeyPatch) -> FakeJob:
     monkeypatch.setattr(run, "run_build", fake.run)
     monkeypatch.setattr(reap, "remove_job_builder", fake.remove)
     monkeypatch.setattr(publish, "measure_images", lambda *_: {"linux/amd64": 3_210_000})
+    return fake
+
+
+@pytest.fixture
+def bake(monkeypatch: pytest.MonkeyPatch, job: FakeJob) -> FakeBake:
+    """The stand-in, in place of the function that builds targets."""
+    fake = FakeBake()
+    monkeypatch.setattr(bake_run, "run_targets", fake.run)
     return fake
 
 

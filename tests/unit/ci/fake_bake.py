@@ -15,7 +15,7 @@ from tests.unit.ci.github.conftest import report
 
 @dataclass
 class FakeBake:
-    """Stands for :func:`run.run_targets`: records the targets, and answers as a cluster would."""
+    """Replaces :func:`run.run_targets`: records the targets and returns a result for each, without a cluster."""
 
     jobs: Sequence[TargetJob] = ()
     session: BakeSession | None = None

@@ -141,7 +141,7 @@ def test_missing_lists_count_as_a_failure_for_apt(mirror: Path) -> None:
 
 @pytest.fixture
 def bare_machine(mirror: Path) -> dict[str, str]:
-    """An environment in which only git is missing; sudo does nothing, and make says what it is asked for."""
+    """An environment without git, with a sudo that does nothing and a make that prints its arguments."""
     for name, text in {"make": 'echo "make $*"', "sudo": 'exec "$@"', "python3.11": "exit 0"}.items():
         (mirror / name).write_text(f"#!/bin/sh\n{text}\n")
         (mirror / name).chmod(0o755)

@@ -90,7 +90,7 @@ def test_only_what_a_killed_build_left_long_ago_is_abandoned() -> None:
 
 
 def test_a_forged_renewal_holds_nothing() -> None:
-    """Whoever may write Leases could otherwise take a slot, or the head of the queue, for good."""
+    """Without these limits, any account that can write Leases could hold a slot or the head of the queue forever."""
     pod = make_pod(3)
     for renewed, duration in (("2999-01-01T00:00:00.000000Z", 60), (RENEWED, 2**31 - 1), ("9999-12-31T23:59:59Z", 1)):
         stored = store(make_slot(NODE, pod, 2, holder="me", key="", renewed=renewed))

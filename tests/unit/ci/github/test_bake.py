@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.bake import limits, remote, run
+from ci_buildx.bake import limits, remote
 from ci_buildx.bake.definitions import DefinitionFile
 from ci_buildx.ci.github import action
 from ci_buildx.ci.github.action import ActionKind
@@ -38,14 +38,6 @@ PRIVATE = {
     "ACTIONS_RUNTIME_TOKEN": "token-of-the-run",
 }
 NAMES = ("GITHUB_OUTPUT", "GITHUB_STATE", "GITHUB_ENV", "GITHUB_STEP_SUMMARY")
-
-
-@pytest.fixture
-def bake(monkeypatch: pytest.MonkeyPatch, job: FakeJob) -> FakeBake:
-    """The stand-in, in place of the function that builds targets."""
-    fake = FakeBake()
-    monkeypatch.setattr(run, "run_targets", fake.run)
-    return fake
 
 
 @pytest.fixture

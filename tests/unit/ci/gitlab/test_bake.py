@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.bake import run
 from ci_buildx.ci.gitlab import bake as gitlab_bake
 from ci_buildx.errors import InputError
 from tests.unit.ci.fake_bake import FakeBake
@@ -41,14 +40,6 @@ RUNNER = {
     "KUBE_BUILDER_INPUT_TARGETS": '["app", "worker"]\n',
     "KUBE_BUILDER_INPUT_PUSH": "true\n",
 }
-
-
-@pytest.fixture
-def bake(monkeypatch: pytest.MonkeyPatch, job: FakeJob) -> FakeBake:
-    """The stand-in, in place of the function that builds targets."""
-    fake = FakeBake()
-    monkeypatch.setattr(run, "run_targets", fake.run)
-    return fake
 
 
 @pytest.fixture
