@@ -2,50 +2,51 @@
 
 from __future__ import annotations
 
-from ci_buildx.gotemplate.kinds import BOOLEAN, INTEGER, TEXT, GoKind, ListKind, MapKind, StructField, StructKind
+from ci_buildx.gotemplate.kinds import BOOLEAN, INTEGER, TEXT, ListKind, MapKind, make_struct
 
 _TEXTS = ListKind(TEXT)
 _PAIRS = MapKind(TEXT)
 
-
-def _make_struct(name: str, **kinds: GoKind) -> StructKind:
-    return StructKind(name, tuple(StructField(name=field, kind=kind) for field, kind in kinds.items()))
-
-
-_POLICY = _make_struct(
+_POLICY = make_struct(
     "policy",
-    all=BOOLEAN,
-    filter=_TEXTS,
-    keepDuration=INTEGER,
-    reservedSpace=INTEGER,
-    maxUsedSpace=INTEGER,
-    minFreeSpace=INTEGER,
+    {
+        "all": BOOLEAN,
+        "filter": _TEXTS,
+        "keepDuration": INTEGER,
+        "reservedSpace": INTEGER,
+        "maxUsedSpace": INTEGER,
+        "minFreeSpace": INTEGER,
+    },
 )
-NODE = _make_struct(
+NODE = make_struct(
     "node",
-    Name=TEXT,
-    Node=TEXT,
-    Endpoint=TEXT,
-    Flags=_TEXTS,
-    DriverOpts=_PAIRS,
-    Files=_PAIRS,
-    Status=TEXT,
-    Version=TEXT,
-    Err=TEXT,
-    IDs=_TEXTS,
-    Platforms=_TEXTS,
-    GCPolicy=ListKind(_POLICY),
-    Labels=_PAIRS,
+    {
+        "Name": TEXT,
+        "Node": TEXT,
+        "Endpoint": TEXT,
+        "Flags": _TEXTS,
+        "DriverOpts": _PAIRS,
+        "Files": _PAIRS,
+        "Status": TEXT,
+        "Version": TEXT,
+        "Err": TEXT,
+        "IDs": _TEXTS,
+        "Platforms": _TEXTS,
+        "GCPolicy": ListKind(_POLICY),
+        "Labels": _PAIRS,
+    },
 )
-BUILDER = _make_struct(
+BUILDER = make_struct(
     "builder",
-    Name=TEXT,
-    Driver=TEXT,
-    Namespace=TEXT,
-    Lifetime=TEXT,
-    Dynamic=BOOLEAN,
-    Nodes=ListKind(NODE),
-    Current=BOOLEAN,
-    Err=TEXT,
-    CertificatesExpire=TEXT,
+    {
+        "Name": TEXT,
+        "Driver": TEXT,
+        "Namespace": TEXT,
+        "Lifetime": TEXT,
+        "Dynamic": BOOLEAN,
+        "Nodes": ListKind(NODE),
+        "Current": BOOLEAN,
+        "Err": TEXT,
+        "CertificatesExpire": TEXT,
+    },
 )

@@ -220,14 +220,14 @@ def write_template(
     shape: templates.OutputFormat, found: Sequence[CacheUsage], now: float, around: ProcessContext
 ) -> None:
     """Print the records by a template; in a table, IDs and sizes have their marks. Raises InputError."""
-    from ci_buildx.gotemplate.kinds import BOOLEAN, INTEGER, TEXT, ListKind, StructField, StructKind
+    from ci_buildx.gotemplate.kinds import BOOLEAN, INTEGER, TEXT, ListKind, make_struct
 
     others: dict[str, GoKind] = {
         "Parents": ListKind(TEXT),
         "UsageCount": INTEGER,
         **dict.fromkeys(("Mutable", "Reclaimable", "Shared"), BOOLEAN),
     }
-    kind = StructKind("record", tuple(StructField(name=name, kind=others.get(name, TEXT)) for name in TITLES))
+    kind = make_struct("record", {name: others.get(name, TEXT) for name in TITLES})
     rows = [describe_record(one, now) for one in found]
     if shape.is_table:
         for row, one in zip(rows, found, strict=True):

@@ -128,9 +128,9 @@ def write_template(
     whole: bool,
 ) -> None:
     """Print the rows of builders and of their nodes by a template. Raises InputError."""
-    from ci_buildx.gotemplate.kinds import TEXT, StructField, StructKind
+    from ci_buildx.gotemplate.kinds import TEXT, make_struct
 
-    kind = StructKind("builder", tuple(StructField(name=name, kind=TEXT) for name in TITLES))
+    kind = make_struct("builder", dict.fromkeys(TITLES, TEXT))
     rows = []
     for one in found:
         mark = "*" if shape.is_table and is_current(one, chosen) else ""

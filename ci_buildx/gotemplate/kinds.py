@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ci_buildx.model.lazy import compile_lazily
@@ -118,6 +118,14 @@ class StructKind:
 
 
 GoKind = ScalarKind | ListKind | MapKind | PointerKind | StructKind
+
+
+def make_struct(
+    name: str, kinds: Mapping[str, GoKind], *, omits: bool = False, always: Collection[str] = ()
+) -> StructKind:
+    """Make a struct whose fields are named as in JSON. If it ``omits`` zero values, those of ``always`` stay."""
+    fields = (StructField(name=key, kind=kind, omit=omits and key not in always) for key, kind in kinds.items())
+    return StructKind(name, tuple(fields))
 
 
 @dataclass(frozen=True, slots=True)

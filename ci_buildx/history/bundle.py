@@ -13,6 +13,7 @@ import json
 import re
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, BinaryIO, Protocol
 
 from ci_buildx.buildkit.history import BuildRecord, Moment, RecordBlob, RecordResult
@@ -24,13 +25,11 @@ from ci_buildx.gotemplate.kinds import (
     INTEGER,
     OCTETS,
     TEXT,
-    GoKind,
     GoValue,
     ListKind,
     MapKind,
     PointerKind,
-    StructField,
-    StructKind,
+    make_struct,
 )
 from ci_buildx.history.attachments import INDEX, MANIFEST, BlobSource
 from ci_buildx.history.records import CACHE_IMPORTS, strip_cache_imports
@@ -47,13 +46,7 @@ _MODES = {"oci-layout": 0o444, "index.json": 0o644}
 _BLOB_MODE = 0o444
 
 
-def _make_struct(name: str, fields: Mapping[str, GoKind], *, always: Sequence[str] = ()) -> StructKind:
-    """Make a struct whose fields are named as in JSON; those that are zero are omitted."""
-    return StructKind(
-        name, tuple(StructField(name=key, kind=kind, omit=key not in always) for key, kind in fields.items())
-    )
-
-
+_make_struct = partial(make_struct, omits=True)
 _LABELS = MapKind(TEXT)
 _STORED = PointerKind(
     _make_struct("Descriptor", {"media_type": TEXT, "digest": TEXT, "size": INTEGER, "annotations": _LABELS})

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from ci_buildx.gotemplate.kinds import (
@@ -16,12 +17,10 @@ from ci_buildx.gotemplate.kinds import (
     OCTETS,
     TEXT,
     TIME,
-    GoKind,
     GoValue,
     ListKind,
     PointerKind,
-    StructField,
-    StructKind,
+    make_struct,
 )
 from ci_buildx.history.attachments import RecordAttachment
 from ci_buildx.history.records import CACHE_IMPORTS, PlacedRecord, strip_cache_imports
@@ -33,12 +32,7 @@ from ci_buildx.model.record import dataclass
 _TEXTS = ListKind(TEXT)
 
 
-def _make_kind(name: str, kinds: Mapping[str, GoKind], *, always: Iterable[str] = ()) -> StructKind:
-    return StructKind(
-        name, tuple(StructField(name=one, kind=kind, omit=one not in always) for one, kind in kinds.items())
-    )
-
-
+_make_kind = partial(make_struct, omits=True)
 _PAIR = _make_kind("keyValueOutput", {"Name": TEXT, "Value": TEXT})
 _PAIRS = ListKind(_PAIR)
 _CONFIG = _make_kind(

@@ -13,7 +13,7 @@ from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.lifecycle import records as lifecycle_records
 from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
 from ci_buildx.builder.pool.keeper import ServerClock
-from ci_buildx.builder.pool.leases import PoolNode, read_leases
+from ci_buildx.builder.pool.leases import PoolNode, PoolView, read_leases
 from ci_buildx.buildkit.control import Control
 from ci_buildx.buildkit.history import HistoryRequest
 from ci_buildx.buildkit.messages import DiskUsageRequest
@@ -142,7 +142,7 @@ def _add_leases(
         except Forbidden as failure:
             return replace(load, notes=(f"slots and queue are unknown: {failure}",))
         now, view = clock.read(), read_leases(listed)
-        queue += _list_waiting(node, listed, now)
+        queue += _list_waiting(node, view, listed, now)
         for seat in seats:
             if seat.node.name == node.name and seat.pod is not None:
                 taken[seat.pod.name] = len(view.list_held(seat.pod, now))
@@ -150,9 +150,10 @@ def _add_leases(
     return replace(load, pods=counted, queue=tuple(queue))
 
 
-def _list_waiting(node: StoredNode, listed: Sequence[Mapping[str, Any]], now: float) -> list[WaitingBuild]:
+def _list_waiting(
+    node: StoredNode, view: PoolView, listed: Sequence[Mapping[str, Any]], now: float
+) -> list[WaitingBuild]:
     keys = {one["metadata"]["name"]: (one["metadata"].get("annotations") or {}).get(labels.KEY, "") for one in listed}
-    view = read_leases(listed)
     return [
         WaitingBuild(node=node.name, place=place, key=keys.get(one.name, ""), seconds=_measure_wait(one.created, now))
         for place, one in enumerate(view.list_queue(now), 1)
