@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
+import sysconfig
 import time
 from pathlib import Path
 from typing import Any
 
 from bench.ground import PROJECT
 from devcluster import programs
+
+DISTRIBUTION = Path("/usr")
 
 
 def facts() -> dict[str, Any]:
@@ -21,12 +25,24 @@ def facts() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory": _field(Path("/proc/meminfo"), "MemTotal"),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, {describe_interpreter()}",
         "kubernetes": programs.KUBERNETES[programs.DEFAULT],
         "buildx": _said([str(programs.path("buildx")), "version"]) if programs.is_built("buildx") else "",
         "commit": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]),
         "load": os.getloadavg()[0],
     }
+
+
+def describe_interpreter() -> str:
+    """Return how Python was built.
+
+    Distributions, `setup-python` and images of Python build it with profiles of use, which take a sixth off a client's
+    instructions; pyenv's and Python's own defaults do not.
+    """
+    if Path(sys.base_prefix) == DISTRIBUTION:
+        return "of the distribution"
+    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    return "optimized" if optimized else "not optimized"
 
 
 def commit() -> str:
