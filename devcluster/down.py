@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from devcluster import binfmt, cgroups, namespaces, sweep
+from devcluster import binfmt, cgroups, inotify, namespaces, sweep
 from devcluster.errors import DevclusterError
 from devcluster.layout import Cluster
 from devcluster.locks import locked
@@ -54,5 +54,6 @@ def remove_shared(root: Path) -> None:
     with locked(root):
         if not any(path.is_dir() for path in root.iterdir()):
             binfmt.unregister(root)
+            inotify.restore_limit(root)
             with suppress(OSError):  # Another cluster may be starting now.
                 root.rmdir()

@@ -11,6 +11,7 @@ from devcluster import (
     cgroups,
     health,
     images,
+    inotify,
     namespaces,
     objects,
     processes,
@@ -97,7 +98,7 @@ def start(cluster: Cluster) -> None:
 
 
 def ensure_ground(cluster: Cluster) -> None:
-    """Create namespaces, link, cgroups and binfmt if missing.
+    """Create namespaces, link, cgroups and binfmt if missing, and raise the limit of inotify instances.
 
     If the namespaces are gone, so are all pods, and their leftovers are removed.
     """
@@ -111,6 +112,7 @@ def ensure_ground(cluster: Cluster) -> None:
         namespaces.join(cluster)
     cgroups.create(cluster)
     binfmt.register(cluster)
+    inotify.raise_limit(cluster.state.parent)
 
 
 def await_health(waiting: Wait) -> None:

@@ -1,5 +1,6 @@
 """A second cluster beside the one that other tests use: it heals, survives the worst, and leaves no trace."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from devcluster import components, health, layout, namespaces, processes, sweep
+from devcluster import components, health, inotify, layout, namespaces, processes, sweep
 from devcluster.api import Api
 from devcluster.layout import Cluster
 from tests.integration.devcluster.traces import traces
@@ -101,6 +102,22 @@ def test_pods_run_on_both_nodes_and_answer_the_host_directly(probe: Cluster) -> 
     api = Api(probe)
     for node in probe.nodes:
         assert greeting(run_pod(api, node)) == b"hello\n"
+
+
+def test_many_clusters_fit_the_hosts_limit_of_inotify_instances(probe: Cluster) -> None:
+    """The kernel counts them for each user, so those of all clusters add up."""
+    used = sum(count_inotify_instances(process.pid) for process in processes.records(probe))
+    assert used > 0
+    assert 20 * used < int(inotify.LIMIT.read_text())
+
+
+def count_inotify_instances(pid: int) -> int:
+    """How many a process has open; files that are closed meanwhile are none."""
+    count = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            count += str(file.readlink()) == "anon_inode:inotify"
+    return count
 
 
 def test_up_again_changes_nothing(probe: Cluster) -> None:

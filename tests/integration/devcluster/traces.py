@@ -13,6 +13,7 @@ SUSPECTS = ("/run", "/run/netns", "/var/lib", "/var/log", "/var/lib/cni", "/etc/
 SETTINGS = (
     "kernel/panic*",
     "kernel/keys/*",
+    "fs/inotify/*",
     "vm/overcommit_*",
     "vm/panic_on_oom",
     "net/ipv4/ip_forward",
