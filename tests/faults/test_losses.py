@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import losses as bench_losses
+from bench import lost_pods
+from bench import storm as bench_storm
+from bench.failures import Failures
 from bench.faults import Outcome
 from bench.ground import Ground
-from bench.losses import Losses
+from bench.lost_pods import Losses
 from devcluster import layout
 from devcluster.relay import relaying_kubeconfig
 from tests.e2e.cluster import Builders
@@ -29,7 +31,7 @@ STORM = {"pods": 2, "builds": 6, "pause": 3.0, "retries": 10, "most": 3}
 def losses(ground: Ground) -> Iterator[Losses]:
     """The losses, on the ground of the tests."""
     kubeconfig = Path(ground.env["KUBECONFIG"])
-    with relaying_kubeconfig(kubeconfig, ground.folder) as relay, bench_losses.opened(ground, relay) as opened:
+    with relaying_kubeconfig(kubeconfig, ground.folder) as relay, lost_pods.opened(ground, relay) as opened:
         yield opened
 
 
@@ -39,7 +41,7 @@ def show(outcomes: list[Outcome]) -> str:
 
 def run_storm(losses: Losses) -> list[str]:
     """Kill pods of a pool under builds; return what must not be."""
-    found = bench_losses.storm(losses, **STORM, seed=3)  # type: ignore[arg-type]
+    found = bench_storm.storm(losses, **STORM, seed=3)  # type: ignore[arg-type]
     faults = list(found.faults)
     if found.succeeded + found.out_of_retries != found.builds or not (found.killed and found.lost):
         faults.append(f"not what was to happen: {found}")
