@@ -20,6 +20,8 @@ PUSHES_AGAIN = "the build pushes again: "
 CACHED = "the same command only pushes again"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 """Answer of a proxy whose registry is away."""
+_BEGUN = re.compile(r"^#\d+ [\d.]+ tick 2$", re.M)
+"""The step's output while it runs: an error repeats it, in another form."""
 _STEP = "FROM busybox\nCOPY blob /blob\nRUN echo tick 2; {}\nARG MARK\nENV MARK=$MARK\n"
 
 
@@ -36,7 +38,7 @@ class Failures:
             "disk-limit": self.exceed_disk,
             "lifetime": self.outlive,
             "step-fails": lambda case: self.fail_step(case, "exit 7", "exit code: 7"),
-            "step-kills-itself": lambda case: self.fail_step(case, "kill -9 $$", "exit code: 137"),
+            "step-is-killed": lambda case: self.fail_step(case, "sh -c 'kill -9 $$'", "exit code: 137"),
             "push-repeated": self.repeat_push,
             "push-fails": self.fail_push,
         }
@@ -113,6 +115,7 @@ class Failures:
             if re.search(AT_WORK, build.log):
                 outcome.faults.append("the same command has run a step again")
             outcome.faults += failed.faults
+            outcome.seconds = round(outcome.seconds + failed.seconds, 1)
             outcome.last_line = f"{failed.last_line} || {outcome.last_line}"
             return outcome
 
@@ -132,5 +135,5 @@ def judge_failure(code: int, log: str, told: str) -> Iterator[str]:
         yield f"its error does not tell: {told}"
     if "goes on in another pod" in log or "begins again in pod" in log:
         yield "it was retried in another pod"
-    if (times := len(re.findall(AT_WORK, log))) != 1:
+    if (times := len(_BEGUN.findall(log))) != 1:
         yield f"its step has begun {times} times"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 import time
@@ -50,7 +49,7 @@ def run_storm(losses: Losses) -> list[str]:
 
 def test_builds_go_on_after_every_loss_of_a_pod(losses: Losses) -> None:
     """All at the same time, since each has pods of its own; the cluster node that goes is one that no other uses."""
-    table = losses.table() | losses.table_of_nodes()
+    table = losses.table() | losses.table_of_nodes() | Failures(losses=losses).table()
     with ThreadPoolExecutor(len(table) + 1) as threads:
         storm = threads.submit(run_storm, losses)
         outcomes = list(threads.map(lambda one: one[1](one[0]), table.items()))
@@ -58,7 +57,6 @@ def test_builds_go_on_after_every_loss_of_a_pod(losses: Losses) -> None:
     print(*(f"{one.case}: {one.seconds} s" for one in outcomes))
     assert {one.case for one in outcomes} == set(table)
     assert not show(outcomes), show(outcomes)
-    assert [one.exit_code for one in outcomes] == [0] * len(table)
 
 
 def test_a_pod_that_runs_out_of_memory_is_not_replaced(product: Product, context: Path, builders: Builders) -> None:
@@ -67,7 +65,7 @@ def test_a_pod_that_runs_out_of_memory_is_not_replaced(product: Product, context
     run = product.build("--platform", "linux/amd64", "--retries", "3", *limits, str(context))
     assert run.code == 1
     assert "goes on in another pod" not in run.stderr
-    assert re.search(r"raise driver-opt limits.memory|exit code: 137|cannot allocate memory", run.stderr), run.stderr
+    assert "raise driver-opt limits.memory" in run.stderr
     assert builders.left() == []
 
 

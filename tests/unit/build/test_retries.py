@@ -157,6 +157,30 @@ def test_how_to_push_again_depends_on_what_becomes_of_the_cache(chosen: dict[str
     assert retries.advise_push(RegistryError("503"), settings).fix.endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("exit code: 137", True),
+        ("cannot allocate memory", True),
+        ("exit code: 1", False),
+        ("exit code: 1370", False),
+        ("exit code: 143", False),
+    ],
+)
+def test_a_step_that_may_have_run_out_of_memory_says_what_to_raise(end: str, expected: bool) -> None:
+    message = f'failed to solve: process "/bin/sh -c x" did not complete successfully: {end}'
+    failure = retries.advise_memory(SolveError(message))
+    assert ("raise driver-opt limits.memory" in failure.fix) is expected
+    assert failure.message == message
+
+
+def test_what_a_command_contains_is_not_its_end() -> None:
+    command = "echo 'did not complete successfully: exit code: 137'; exit 1"
+    failure = SolveError(f'failed to solve: process "{command}" did not complete successfully: exit code: 1')
+    assert retries.advise_memory(failure).fix == ""
+    assert retries.advise_memory(SolveError("x: exit code: 137", fix="known")).fix == "known"
+
+
 def test_a_pod_that_is_not_ready_again_in_time_counts_as_unreachable() -> None:
     late = retries.judge_reconnection(BootError("node amd64", "Timeout", "buildkitd is starting"))
     assert retries.is_pod_loss(late)
