@@ -38,7 +38,7 @@ class Failures:
             "disk-limit": self.exceed_disk,
             "lifetime": self.outlive,
             "step-fails": lambda case: self.fail_step(case, "exit 7", "exit code: 7"),
-            "step-is-killed": lambda case: self.fail_step(case, "sh -c 'kill -9 $$'", "exit code: 137"),
+            "step-is-killed": lambda case: self.fail_step(case, "sh -c 'kill -9 $$'; exit $?", "exit code: 137"),
             "push-repeated": self.repeat_push,
             "push-fails": self.fail_push,
         }
