@@ -109,6 +109,26 @@ def test_the_builders_own_end_and_evictions_for_its_own_use_are_not_repeated() -
 
 
 @pytest.mark.parametrize(
+    ("began", "grace", "expected"),
+    [
+        ("2026-05-01T11:59:00Z", 0, False),
+        ("2026-05-01T11:59:20Z", 0, True),
+        ("2026-05-01T11:59:00Z", 30, True),
+        ("2026-05-01T11:58:30Z", 30, False),
+        ("", 0, True),
+    ],
+)
+def test_a_pod_that_is_deleted_at_the_deadline_is_not_replaced(began: str, grace: int, expected: bool) -> None:
+    """The Job's condition comes after the deletion, whose time is 12:00:00 minus the grace period."""
+    job = {"spec": {"activeDeadlineSeconds": 60}, "status": {"startTime": began} if began else {}}
+    pod = deleted()
+    pod["metadata"]["deletionGracePeriodSeconds"] = grace
+    error = diagnose(case(pod, job=job, served=True)).error
+    assert isinstance(error, PodLost)
+    assert (error.repeatable, error.reason == "DeadlineExceeded") == (expected, not expected)
+
+
+@pytest.mark.parametrize(
     ("exit_code", "expected"), [(1, False), (2, False), (139, False), (137, True), (143, True), (0, False)]
 )
 def test_a_daemon_that_never_answered_is_repeated_only_if_it_was_killed(exit_code: int, expected: bool) -> None:
