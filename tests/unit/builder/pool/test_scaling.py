@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -89,7 +90,7 @@ def test_in_a_queue_that_moves_each_first_build_adds_the_pods_that_all_need(
     with ThreadPoolExecutor(3) as threads:
         for number, build in enumerate(builds[1:], start=1):
             threads.submit(SlotQueue(build.kube, build.pool).wait)
-            wait_until(lambda place=number: any(f"place {place} of" in line for line in builds[place].said))
+            wait_until(partial(has_place, build, number))
         wait_until(lambda: get_replicas(memory_cluster) == 2)
         builds[0].keeper.release(held.lease)
         wait_until(lambda: get_replicas(memory_cluster) == 3)
@@ -107,6 +108,10 @@ def test_a_build_does_not_ask_for_more_pods_than_the_most(memory_cluster: Memory
     with pytest.raises(QueueTimeout):
         SlotQueue(second.kube, second.pool).wait()
     assert not [line for line in memory_cluster.asked if WORKLOAD in line]
+
+
+def has_place(build: Contender, place: int) -> bool:
+    return any(f"place {place} of" in line for line in build.said)
 
 
 def wait_until(reached: Callable[[], bool]) -> None:
