@@ -40,13 +40,14 @@ class Record:
 
     file: Path
     written: dict[str, Any]
+    commit: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, outcome: Outcome) -> None:
         """Add, print and save an outcome."""
         verdict = "; ".join(outcome.faults) or "right"
         with self.lock:
-            self.written["outcomes"].append(asdict(outcome))
+            self.written["outcomes"].append(asdict(outcome) | {"commit": self.commit})
             self.save()
             print(f"{outcome.case:18} exit {outcome.exit_code:4} {outcome.seconds:6.1f} s  {verdict}", flush=True)
 
@@ -134,7 +135,8 @@ def main() -> int:
         ground.prepared(layout.cluster(arguments.cluster)) as prepared,
         relaying_kubeconfig(Path(prepared.env["KUBECONFIG"]), prepared.folder) as relay,
     ):
-        record.written |= {"machine": machine.facts(), "commit": machine.commit()}
+        record.commit = machine.commit()
+        record.written |= {"machine": machine.facts(), "commit": record.commit}
         with opened(prepared, relay) as losses:
             run(losses, record, count=arguments.count, at_once=arguments.at_once, only=arguments.only)
             if arguments.builds and "storm" not in record.written:
