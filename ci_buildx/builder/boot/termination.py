@@ -69,6 +69,12 @@ Evictions because the node is low on a resource contain no limit.
 _KILLED = (_SIGNALLED + 9, _SIGNALLED + 15)
 """Exit codes of a process that was killed from outside, by SIGKILL or SIGTERM, rather than by a fault of its own."""
 
+_LAST_SECONDS = 5.0
+"""Difference that the controller's clock, which starts a Job, and the API server's, which dates deletions, may have.
+
+A pod that is lost in these seconds of its builder's lifetime is not worth another one.
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TerminationCause:
@@ -149,7 +155,7 @@ def _was_deleted_at_deadline(case: PodCase) -> bool:
         return False
     # The time of a deletion is that of its request plus the grace period.
     grace = int(metadata.get("deletionGracePeriodSeconds") or 0)
-    return compute_age(began, case.now) - compute_age(deleted, case.now) - grace >= int(limit)
+    return compute_age(began, case.now) - compute_age(deleted, case.now) - grace >= int(limit) - _LAST_SECONDS
 
 
 def _read_disruption(pod: Object) -> TerminationCause | None:

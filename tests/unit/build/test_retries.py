@@ -112,7 +112,8 @@ def test_the_builders_own_end_and_evictions_for_its_own_use_are_not_repeated() -
     ("began", "grace", "expected"),
     [
         ("2026-05-01T11:59:00Z", 0, False),
-        ("2026-05-01T11:59:20Z", 0, True),
+        ("2026-05-01T11:59:04Z", 0, False),
+        ("2026-05-01T11:59:06Z", 0, True),
         ("2026-05-01T11:59:00Z", 30, True),
         ("2026-05-01T11:58:30Z", 30, False),
         ("", 0, True),
