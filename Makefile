@@ -138,6 +138,7 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(AS_ROOT) $(BIN)/python -m bench.faults
 	$(BIN)/python -m bench.pools
 	$(AS_ROOT) $(BIN)/python -m bench.losses
+	$(AS_ROOT) $(BIN)/python -m bench.elastic
 	$(BIN)/python -m bench.trees
 	$(BIN)/python -m bench.clones
 	$(BIN)/python -m bench.conformance --json bench/results/conformance-$$(date +%F).json

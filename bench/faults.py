@@ -102,14 +102,14 @@ class Build:
         target = ["--push", "--tag", self.reference]
         target += [] if "--platform" in options else ["--platform", PLATFORM]
         command = [str(base.product), "build", *target, *new, *seen, *marks, *options, str(folder)]
+        self._start = partial(subprocess.Popen, command, env={**base.env, "FAULT_SECRET": self.secrets[0], **env})
+        self.start()
+
+    def start(self) -> None:
+        """Run the command, again with an empty log if it has ended."""
         self._stream = self._log.open("w")
         self._begun = time.monotonic()
-        self.process = subprocess.Popen(
-            command,
-            env={**base.env, "FAULT_SECRET": self.secrets[0], **env},
-            stdout=self._stream,
-            stderr=self._stream,
-        )
+        self.process = self._start(stdout=self._stream, stderr=self._stream)
 
     @property
     def reference(self) -> str:

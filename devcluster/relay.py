@@ -1,4 +1,4 @@
-"""A TCP relay in front of the API server: a network that drops what is open, and lets new connections through."""
+"""A TCP relay in front of a server: a network that drops what is open, and lets new connections through."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+_REPLY_TIME = 5.0
+"""Seconds in which a client must send its request, and read an answer that leads nowhere."""
+
 
 class Relay:
-    """``port`` on loopback leads to ``target``."""
+    """``port`` on ``host``, loopback by default, leads to ``target``."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: tuple[str, int], *, host: str = "127.0.0.1") -> None:
         self._target = target
         self._open: list[socket.socket] = []
         self.silent = threading.Event()
         """While it is set, what comes is taken and goes nowhere: neither side hears a word, also of new connections."""
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.answer = b""
+        """If it is set, new connections get it as their answer, whatever they send, and lead nowhere."""
+        self._listener = socket.create_server((host, 0))
         self.port = int(self._listener.getsockname()[1])
 
     def serve(self) -> None:
@@ -27,6 +32,9 @@ class Relay:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                if self.answer:
+                    threading.Thread(target=reply, args=(near, self.answer), daemon=True).start()
+                    continue
                 far = socket.create_connection(self._target)
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
@@ -49,9 +57,9 @@ class Relay:
 
 
 @contextmanager
-def relaying(host: str, port: int) -> Iterator[Relay]:
-    """A relay for the time of a test."""
-    relay = Relay((host, port))
+def relaying(host: str, port: int, *, at: str = "127.0.0.1") -> Iterator[Relay]:
+    """A relay on the address ``at`` for the time of a test."""
+    relay = Relay((host, port), host=at)
     threading.Thread(target=relay.serve, daemon=True).start()
     try:
         yield relay
@@ -72,6 +80,17 @@ def relaying_kubeconfig(kubeconfig: Path, folder: Path) -> Iterator[tuple[Path, 
         path = folder / "relayed.kubeconfig"
         path.write_text(json.dumps(found))
         yield path, relay.cut
+
+
+def reply(near: socket.socket, answer: bytes) -> None:
+    """Send ``answer`` after the first bytes of a request, then take the rest of the request."""
+    with near, suppress(OSError):
+        near.settimeout(_REPLY_TIME)
+        near.recv(1 << 16)
+        near.sendall(answer)
+        near.shutdown(socket.SHUT_WR)
+        while near.recv(1 << 16):
+            pass
 
 
 def pump(source: socket.socket, sink: socket.socket, silent: threading.Event | None = None) -> None:

@@ -34,6 +34,13 @@ A refusal (a login, a quota, an immutable tag, a malformed image) is none of the
 """
 _ENDED_STEP = compile_lazily(r"exit code: (?:137|143)\b|context canceled|signal: (?:killed|terminated)")
 """Ends of a step that was killed from outside, maybe with its pod."""
+_MEMORY = compile_lazily(r"did not complete successfully: (?:exit code: 137|cannot allocate memory)\s*\Z")
+"""Ends of a step that ran out of memory while its pod runs on: with cgroup v1, the kernel kills one process of the pod.
+
+With cgroup v2, buildkitd counts what the kernel kills (BuildKit 0.34.2, ``executor/runcexecutor``: ENOMEM), or the
+kernel kills the container as a whole.
+"""
+_MORE_MEMORY = "if the step ran out of memory, raise driver-opt limits.memory, or requests.memory if there is no limit"
 
 
 def is_pod_loss(failure: BaseException) -> bool:
@@ -86,6 +93,13 @@ def _tell_cache(settings: Settings) -> str:
     if settings.keep:
         return "all steps are in the cache of the builder, which is kept: name it with --builder to push again"
     return "the cache is removed with this build's builder: on a lasting one (--builder), the next build only pushes"
+
+
+def advise_memory(failure: SolveError) -> SolveError:
+    """Return the failure; with a fix if its step may have run out of memory."""
+    if not failure.fix and _MEMORY.search(failure.message):
+        failure.fix = _MORE_MEMORY
+    return failure
 
 
 def was_step_killed(failure: SolveError) -> bool:

@@ -234,7 +234,7 @@ def solve_connected(
     except SolveError as failure:
         from ci_buildx.build import retries
 
-        advised = _add_advice(site, builder, store, failure)
+        advised = retries.advise_memory(_add_advice(site, builder, store, failure))
         if retries.is_passing_push_failure(failure):
             advised = retries.advise_push(advised, site.settings)
         push = exporters.find_push(wanted)

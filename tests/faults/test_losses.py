@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import threading
 import time
@@ -12,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import losses as bench_losses
+from bench import lost_pods
+from bench import storm as bench_storm
+from bench.failures import Failures
 from bench.faults import Outcome
 from bench.ground import Ground
-from bench.losses import Losses
+from bench.lost_pods import Losses
 from devcluster import layout
 from devcluster.relay import relaying_kubeconfig
 from tests.e2e.cluster import Builders
@@ -29,7 +30,7 @@ STORM = {"pods": 2, "builds": 6, "pause": 3.0, "retries": 10, "most": 3}
 def losses(ground: Ground) -> Iterator[Losses]:
     """The losses, on the ground of the tests."""
     kubeconfig = Path(ground.env["KUBECONFIG"])
-    with relaying_kubeconfig(kubeconfig, ground.folder) as relay, bench_losses.opened(ground, relay) as opened:
+    with relaying_kubeconfig(kubeconfig, ground.folder) as relay, lost_pods.opened(ground, relay) as opened:
         yield opened
 
 
@@ -39,7 +40,7 @@ def show(outcomes: list[Outcome]) -> str:
 
 def run_storm(losses: Losses) -> list[str]:
     """Kill pods of a pool under builds; return what must not be."""
-    found = bench_losses.storm(losses, **STORM, seed=3)  # type: ignore[arg-type]
+    found = bench_storm.storm(losses, **STORM, seed=3)  # type: ignore[arg-type]
     faults = list(found.faults)
     if found.succeeded + found.out_of_retries != found.builds or not (found.killed and found.lost):
         faults.append(f"not what was to happen: {found}")
@@ -48,7 +49,7 @@ def run_storm(losses: Losses) -> list[str]:
 
 def test_builds_go_on_after_every_loss_of_a_pod(losses: Losses) -> None:
     """All at the same time, since each has pods of its own; the cluster node that goes is one that no other uses."""
-    table = losses.table() | losses.table_of_nodes()
+    table = losses.table() | losses.table_of_nodes() | Failures(losses=losses).table()
     with ThreadPoolExecutor(len(table) + 1) as threads:
         storm = threads.submit(run_storm, losses)
         outcomes = list(threads.map(lambda one: one[1](one[0]), table.items()))
@@ -56,7 +57,6 @@ def test_builds_go_on_after_every_loss_of_a_pod(losses: Losses) -> None:
     print(*(f"{one.case}: {one.seconds} s" for one in outcomes))
     assert {one.case for one in outcomes} == set(table)
     assert not show(outcomes), show(outcomes)
-    assert [one.exit_code for one in outcomes] == [0] * len(table)
 
 
 def test_a_pod_that_runs_out_of_memory_is_not_replaced(product: Product, context: Path, builders: Builders) -> None:
@@ -65,7 +65,7 @@ def test_a_pod_that_runs_out_of_memory_is_not_replaced(product: Product, context
     run = product.build("--platform", "linux/amd64", "--retries", "3", *limits, str(context))
     assert run.code == 1
     assert "goes on in another pod" not in run.stderr
-    assert re.search(r"raise driver-opt limits.memory|exit code: 137|cannot allocate memory", run.stderr), run.stderr
+    assert "raise driver-opt limits.memory" in run.stderr
     assert builders.left() == []
 
 

@@ -6,6 +6,7 @@ from ci_buildx.builder.boot.observation import PodCase, PodStage, Verdict
 from ci_buildx.builder.pods import (
     CONTAINER,
     Object,
+    compute_age,
     find_condition,
     find_termination,
     list_blocking_statuses,
@@ -67,6 +68,12 @@ Evictions because the node is low on a resource contain no limit.
 """
 _KILLED = (_SIGNALLED + 9, _SIGNALLED + 15)
 """Exit codes of a process that was killed from outside, by SIGKILL or SIGTERM, rather than by a fault of its own."""
+
+_LAST_SECONDS = 5.0
+"""Difference that the controller's clock, which starts a Job, and the API server's, which dates deletions, may have.
+
+A pod that is lost in these seconds of its builder's lifetime is not worth another one.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,9 +138,24 @@ def _make_node_cause(reason: str, message: str) -> TerminationCause:
 def _has_passed_deadline(case: PodCase) -> bool:
     failed = find_condition(case.job or {}, "Failed")
     target = find_condition(case.job or {}, "FailureTarget")
-    return "DeadlineExceeded" in (failed.get("reason"), target.get("reason")) or bool(
-        case.list_recent("DeadlineExceeded")
-    )
+    told = "DeadlineExceeded" in (failed.get("reason"), target.get("reason"))
+    return told or bool(case.list_recent("DeadlineExceeded")) or _was_deleted_at_deadline(case)
+
+
+def _was_deleted_at_deadline(case: PodCase) -> bool:
+    """Return whether the pod was deleted after its Job's deadline.
+
+    The Job controller deletes the pods before it writes the Job's condition, which may take seconds (kubernetes
+    v1.34.2, ``pkg/controller/job/job_controller.go``, syncJob).
+    """
+    job, metadata = case.job or {}, (case.pod or {}).get("metadata") or {}
+    limit = (job.get("spec") or {}).get("activeDeadlineSeconds")
+    began, deleted = (job.get("status") or {}).get("startTime"), metadata.get("deletionTimestamp")
+    if not (limit and began and deleted):
+        return False
+    # The time of a deletion is that of its request plus the grace period.
+    grace = int(metadata.get("deletionGracePeriodSeconds") or 0)
+    return compute_age(began, case.now) - compute_age(deleted, case.now) - grace >= int(limit) - _LAST_SECONDS
 
 
 def _read_disruption(pod: Object) -> TerminationCause | None:

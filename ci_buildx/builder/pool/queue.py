@@ -27,7 +27,7 @@ _TICK = 0.25
 _JITTER = 0.1
 """Longest delay in seconds of a build that claims one of several slots that became free."""
 _GROWTH = 5.0
-"""Seconds between two looks at an elastic node's number of pods, and for each build in front until the first look."""
+"""Seconds between two looks at an elastic node's number of pods; a build waits as long for each one in front of it."""
 _LONGEST_WATCH = 7 * 86400.0
 _FIX = "raise --queue-timeout, driver-opt max-builds or the number of replicas"
 _LOG = debug.get_log("builder")
@@ -101,7 +101,7 @@ class SlotQueue:
         self._request = pool.request
         self._lost = threading.Event()
         self._told = ""
-        self._grows = float("inf") if pool.request.elastic is None else 0.0
+        self._next_growth = 0.0
 
     def wait(self) -> PodSlot:
         """Wait for a slot, claim it and return it. Raises QueueTimeout, Stopped, KubeError."""
@@ -142,7 +142,7 @@ class SlotQueue:
         if time.monotonic() - began >= self._request.timeout:
             raise self._make_timeout(view, ticket)
         self._tell(view, place)
-        self._add_pods(view, place)
+        self._add_pods(view, place, began)
         return None
 
     def _take_ticket(self) -> PoolLease:
@@ -160,21 +160,24 @@ class SlotQueue:
         queue = view.list_queue(self._pool.keeper.clock.read())
         return sum(one.place < ticket.place for one in queue)
 
-    def _add_pods(self, view: PoolView, place: int) -> None:
-        """Add pods to an elastic node; a later build only does so if those before it have not."""
+    def _add_pods(self, view: PoolView, place: int, began: float) -> None:
+        """Add pods to an elastic node; a later build only does so if those before it have not.
+
+        A build that comes to the front of the queue looks at once: in a queue that moves, no build waits for long, but
+        all of them together need more pods.
+        """
         elastic, now = self._request.elastic, time.monotonic()
-        if elastic is None:
+        if elastic is None or now < max(self._next_growth, began + place * _GROWTH):
             return
-        if now < (self._grows or now + place * _GROWTH):
-            self._grows = self._grows or now + place * _GROWTH
+        self._next_growth = now + _GROWTH
+        loads = self._pool.list_loads(view)
+        if len(loads) >= elastic.scaling.most:
             return
-        self._grows = now + _GROWTH
         waiting = len(view.list_queue(self._pool.keeper.clock.read()))
-        builds = sum(one.builds for one in self._pool.list_loads(view)) + waiting
         try:
-            added = scaling.add_pods(self._kube, elastic, builds)
+            added = scaling.add_pods(self._kube, elastic, sum(one.builds for one in loads) + waiting)
         except Forbidden as failure:
-            self._grows = float("inf")
+            self._next_growth = float("inf")
             self._request.warn(f"no pods are added: {failure}")
             return
         if added:

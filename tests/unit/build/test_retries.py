@@ -109,6 +109,27 @@ def test_the_builders_own_end_and_evictions_for_its_own_use_are_not_repeated() -
 
 
 @pytest.mark.parametrize(
+    ("began", "grace", "expected"),
+    [
+        ("2026-05-01T11:59:00Z", 0, False),
+        ("2026-05-01T11:59:04Z", 0, False),
+        ("2026-05-01T11:59:06Z", 0, True),
+        ("2026-05-01T11:59:00Z", 30, True),
+        ("2026-05-01T11:58:30Z", 30, False),
+        ("", 0, True),
+    ],
+)
+def test_a_pod_that_is_deleted_at_the_deadline_is_not_replaced(began: str, grace: int, expected: bool) -> None:
+    """The Job's condition comes after the deletion, whose time is 12:00:00 minus the grace period."""
+    job = {"spec": {"activeDeadlineSeconds": 60}, "status": {"startTime": began} if began else {}}
+    pod = deleted()
+    pod["metadata"]["deletionGracePeriodSeconds"] = grace
+    error = diagnose(case(pod, job=job, served=True)).error
+    assert isinstance(error, PodLost)
+    assert (error.repeatable, error.reason == "DeadlineExceeded") == (expected, not expected)
+
+
+@pytest.mark.parametrize(
     ("exit_code", "expected"), [(1, False), (2, False), (139, False), (137, True), (143, True), (0, False)]
 )
 def test_a_daemon_that_never_answered_is_repeated_only_if_it_was_killed(exit_code: int, expected: bool) -> None:
@@ -155,6 +176,30 @@ def test_how_to_push_again_depends_on_what_becomes_of_the_cache(chosen: dict[str
     assert str(advised).startswith("failed to push r/a; try again later; ")
     assert str(advised).endswith(said)
     assert retries.advise_push(RegistryError("503"), settings).fix.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("end", "expected"),
+    [
+        ("exit code: 137", True),
+        ("cannot allocate memory", True),
+        ("exit code: 1", False),
+        ("exit code: 1370", False),
+        ("exit code: 143", False),
+    ],
+)
+def test_a_step_that_may_have_run_out_of_memory_says_what_to_raise(end: str, expected: bool) -> None:
+    message = f'failed to solve: process "/bin/sh -c x" did not complete successfully: {end}'
+    failure = retries.advise_memory(SolveError(message))
+    assert ("raise driver-opt limits.memory" in failure.fix) is expected
+    assert failure.message == message
+
+
+def test_what_a_command_contains_is_not_its_end() -> None:
+    command = "echo 'did not complete successfully: exit code: 137'; exit 1"
+    failure = SolveError(f'failed to solve: process "{command}" did not complete successfully: exit code: 1')
+    assert retries.advise_memory(failure).fix == ""
+    assert retries.advise_memory(SolveError("x: exit code: 137", fix="known")).fix == "known"
 
 
 def test_a_pod_that_is_not_ready_again_in_time_counts_as_unreachable() -> None:

@@ -151,8 +151,9 @@ def test_a_failing_step_is_never_repeated(build: WholeBuild, exit_code: int, mon
         raise SolveFault("UNKNOWN", f'process "/bin/sh -c x" did not complete successfully: exit code: {exit_code}')
 
     build.cluster.script.answer = answer_in_turn(fail)
-    with pytest.raises(SolveError, match=f"exit code: {exit_code}"):
+    with pytest.raises(SolveError, match=f"exit code: {exit_code}") as failure:
         build.run(retries=5)
+    assert ("raise driver-opt limits.memory" in failure.value.fix) is (exit_code == 137)
     assert len(build.cluster.script.solved) == 1
 
 

@@ -15,6 +15,7 @@ from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import PoolLease, PoolNode
 from ci_buildx.builder.pool.placement import PlacementRule
 from ci_buildx.builder.pool.pool import PodPool, SlotRequest
+from ci_buildx.builder.pool.scaling import ElasticNode
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.kube.config import load_cluster
 from ci_buildx.settings.builder import LoadBalance
@@ -60,6 +61,7 @@ class Contender:
     key: str = "team/app"
     policy: LoadBalance = LoadBalance.STICKY
     timeout: float = 60.0
+    elastic: ElasticNode | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     said: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
@@ -74,6 +76,7 @@ class Contender:
             warn=self.warned.append,
             stop=self.stop,
             timeout=self.timeout,
+            elastic=self.elastic,
         )
         self.pool = PodPool(self.kube, self.keeper, request, draw=Random(self.name))
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ci_buildx.builder.builder import Workload
 from ci_buildx.builder.pods import PodView
-from ci_buildx.builder.pool import scaling
+from ci_buildx.builder.pool import queue, scaling
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import LeaseRole, PoolView, make_slot_name
+from ci_buildx.builder.pool.queue import SlotQueue
 from ci_buildx.builder.pool.scaling import DELETION_COST, ElasticNode, compute_wanted_pods, select_removable
-from ci_buildx.errors import Forbidden
+from ci_buildx.errors import Forbidden, QueueTimeout
 from ci_buildx.model.record import replace
 from ci_buildx.settings.builder import ReplicaRange
 from tests.unit.builder.pool.samples import (
@@ -68,6 +71,54 @@ def test_pods_are_added_once_for_the_same_builds(memory_cluster: MemoryCluster) 
     assert scaling.add_pods(clients[0], make_elastic(), 5) == 0, "never fewer"
     assert scaling.add_pods(clients[0], make_elastic(), 99) == 4
     assert get_replicas(memory_cluster) == 8
+
+
+def test_in_a_queue_that_moves_each_first_build_adds_the_pods_that_all_need(
+    memory_cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No build waits long enough to add pods from where it has begun to wait."""
+    monkeypatch.setattr(queue, "_GROWTH", 1000.0)
+    put_workload(memory_cluster, 1)
+    elastic = make_elastic(scaling=replace(RANGE, least=1), most=1)
+    pods = put_pods(memory_cluster, 1)
+    builds = [
+        Contender(connect(memory_cluster), f"b{number}", pods, most=1, elastic=elastic if number else None)
+        for number in range(4)
+    ]
+    held = builds[0].pool.try_at_once()
+    assert held is not None
+    with ThreadPoolExecutor(3) as threads:
+        for number, build in enumerate(builds[1:], start=1):
+            threads.submit(SlotQueue(build.kube, build.pool).wait)
+            wait_until(partial(has_place, build, number))
+        wait_until(lambda: get_replicas(memory_cluster) == 2)
+        builds[0].keeper.release(held.lease)
+        wait_until(lambda: get_replicas(memory_cluster) == 3)
+        assert any("adding 1 pod: 2 waiting" in line for line in builds[2].said)
+        for build in builds:
+            build.stop.set()
+
+
+def test_a_build_does_not_ask_for_more_pods_than_the_most(memory_cluster: MemoryCluster) -> None:
+    elastic = make_elastic(scaling=replace(RANGE, least=1, most=1), most=1)
+    pods = put_pods(memory_cluster, 1)
+    first = Contender(connect(memory_cluster), "first", pods, most=1)
+    assert first.pool.try_at_once()
+    second = Contender(connect(memory_cluster), "second", pods, most=1, timeout=0.3, elastic=elastic)
+    with pytest.raises(QueueTimeout):
+        SlotQueue(second.kube, second.pool).wait()
+    assert not [line for line in memory_cluster.asked if WORKLOAD in line]
+
+
+def has_place(build: Contender, place: int) -> bool:
+    return any(f"place {place} of" in line for line in build.said)
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60.0
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def used(pod: PodView, ago: float, *, held: bool = False) -> PoolView:
