@@ -19,6 +19,8 @@ CONTEXT = "context:"
 _SESSION = "buildkit-session"
 """Host of the URL of a context that the client sent as an archive (BuildKit v0.34.2, ``session/upload``)."""
 _HERE = ("oci-layout://", "local:", "input:", "target:")
+_OF_SOURCES = ("GIT_AUTH_TOKEN", "GIT_AUTH_HEADER", "HTTP_AUTH_TOKEN", "HTTP_AUTH_HEADER")
+"""Secrets for fetching sources, which provenance does not list (BuildKit v0.34.2, ``source/git``, ``source/http``)."""
 _FRONTENDS = ("dockerfile.v0", "gateway.v0")
 
 
@@ -73,7 +75,7 @@ def check_inputs(declared: Sequence[DeclaredInput], given: Iterable[str], *, wha
     missing = sorted(one.id for one in declared if not one.optional and one.id not in names)
     if missing:
         raise InputError(f"missing required {what}: {', '.join(missing)}", fix=f"add {flag} {form.format(missing[0])}")
-    extra = sorted(names - {one.id for one in declared})
+    extra = sorted(name for name in names - {one.id for one in declared} if not name.startswith(_OF_SOURCES))
     if extra:
         message = f"extra {what} not declared in provenance: {', '.join(extra)}"
         raise InputError(message, source=flag, fix="omit them")
