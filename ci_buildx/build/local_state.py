@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from ci_buildx.build.result import write_file
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.model.documents import parse_json
+from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.plaintext import redact_url
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.values import BuildSettings
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 FOLDER = "BUILDX_CONFIG"
 _DEFAULT_TARGET = "default"
+_REF = compile_lazily(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*/[a-z0-9]+")
+_LARGEST = 1 << 16
+"""Maximum size in bytes of a state: it holds two paths."""
 
 
 def save_states(folder: str, refs: Sequence[str], site: BuildRun) -> None:
@@ -35,6 +40,23 @@ def save_states(folder: str, refs: Sequence[str], site: BuildRun) -> None:
             write_file(path, json.dumps(state), source=FOLDER)
     except (OSError, KubeBuilderError) as failure:
         site.display.warn(f"the build's sources are not recorded in {FOLDER}: {failure}")
+
+
+def read_state(folder: str, ref: str) -> dict[str, str]:
+    """Return what is recorded of a build ``BUILDER/NODE/ID`` that ran on this machine, {} if nothing is.
+
+    The reference comes from a builder, so it must not lead out of the folder.
+    """
+    if not _REF.fullmatch(ref):
+        return {}
+    try:
+        with (Path(folder) / "refs" / ref).open("rb") as file:
+            content = parse_json(file.read(_LARGEST))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(content, dict):
+        return {}
+    return {str(name): text for name, text in content.items() if isinstance(text, str)}
 
 
 def describe_sources(build: BuildSettings, target: str) -> dict[str, str]:

@@ -62,7 +62,7 @@ def make_solve_request(
         attrs["platform"] = ",".join(map(str, platforms))
     if imports:
         attrs[CACHE_IMPORTS] = _encode_json(imports)
-    syntax = _find_syntax(arguments)
+    syntax = _find_syntax(build.syntax or arguments.get("BUILDKIT_SYNTAX", ""))
     return SolveRequest(
         ref=ref,
         session=session_id,
@@ -182,12 +182,10 @@ def _make_step_options(sandbox: SandboxSettings) -> dict[str, str]:
     return {name: value for name, value in attrs.items() if value}
 
 
-def _find_syntax(arguments: dict[str, str]) -> dict[str, str]:
-    """Return the frontend that the build argument ``BUILDKIT_SYNTAX`` names: an image, optionally with arguments."""
-    command = arguments.get("BUILDKIT_SYNTAX", "").strip()
-    if not command:
-        return {}
-    return {"source": command.split(" ", 1)[0], "cmdline": arguments["BUILDKIT_SYNTAX"]}
+def _find_syntax(text: str) -> dict[str, str]:
+    """Return the attributes of a frontend that is an image, optionally with arguments."""
+    command = text.strip()
+    return {"source": command.split(" ", 1)[0], "cmdline": text} if command else {}
 
 
 def _encode_json(entries: Iterable[ExporterEntry]) -> str:

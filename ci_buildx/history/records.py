@@ -16,7 +16,7 @@ from ci_buildx.buildkit.history import BuildRecord, HistoryListing, Moment, Reco
 from ci_buildx.errors import InputError
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
-from ci_buildx.model.record import dataclass
+from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.timestamps import parse_timestamp
 
 CACHE_IMPORTS = "cache-imports"
@@ -35,6 +35,7 @@ class PlacedRecord:
     """A record and where it is: on ``pod`` of the ``node`` of a ``builder``.
 
     ``now`` is buildkitd's clock in nanoseconds since the epoch, None if it did not tell. Durations are in nanoseconds.
+    ``state`` is what this machine remembers of a build that ran on it: ``LocalPath`` and ``DockerfilePath``.
     """
 
     record: BuildRecord
@@ -42,6 +43,7 @@ class PlacedRecord:
     node: str
     pod: str
     now: int | None = None
+    state: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ref(self) -> str:
@@ -78,7 +80,7 @@ class PlacedRecord:
     @property
     def name(self) -> str:
         """What was built."""
-        return make_build_name(self.record.frontend_attrs)
+        return make_build_name(self.record.frontend_attrs, self.state)
 
     @property
     def status(self) -> str:
@@ -169,22 +171,43 @@ def make_missing_error(choice: RecordChoice) -> InputError:
     return InputError(f"no record found for ref {choice.ref!r}", source="REF", fix=fix)
 
 
-def make_build_name(attrs: Mapping[str, str]) -> str:
+def make_build_name(attrs: Mapping[str, str], state: Mapping[str, str] | None = None) -> str:
     """Return the name of a build: that of its build argument, else its context, Dockerfile and target, else its source.
 
-    buildx also knows the paths of builds that ran on the same machine. Ours follow from the request alone, so every
-    machine shows the same name.
+    ``state`` has the paths of a build that ran on this machine. Without it, the name follows from the request alone.
     """
     if name := attrs.get("build-arg:BUILDKIT_BUILD_NAME", ""):
         return name
-    context = attrs.get("context") or _read_folder(attrs, "vcs:localdir:context")
-    dockerfile = "" if attrs.get("filename", "") == "Dockerfile" else attrs.get("filename", "")
-    if folder := _read_folder(attrs, "vcs:localdir:dockerfile"):
-        dockerfile = posixpath.normpath(posixpath.join(folder, dockerfile))
-    shown = context or _name_dockerfile(dockerfile)
+    folder, dockerfile = _read_paths(attrs, state or {})
+    below = dockerfile.removesuffix(_DEFAULT)
+    if folder and len(below) > len(folder) and below.startswith(folder):
+        shown = below[folder.rfind("/") + 1 :]
+    else:
+        shown = _name_dockerfile(dockerfile) or folder.rpartition("/")[2]
+    shown = _read_context(attrs) or shown
     if target := attrs.get("target", ""):
         shown = f"{shown} ({target})" if shown else target
     return shown or simplify_git_url(attrs.get("vcs:source") or _find_git_input(attrs))
+
+
+def _read_paths(attrs: Mapping[str, str], state: Mapping[str, str]) -> tuple[str, str]:
+    """Return the folder of the context on this machine, "" if unknown, and the Dockerfile's path."""
+    dockerfile = "" if attrs.get("filename", "") == "Dockerfile" else attrs.get("filename", "")
+    if folder := _read_folder(attrs, "vcs:localdir:dockerfile"):
+        dockerfile = posixpath.normpath(posixpath.join(folder, dockerfile))
+    local, remembered = state.get("LocalPath", ""), state.get("DockerfilePath", "")
+    if not local or "://" in local:
+        return "", dockerfile
+    unknown = ("", "-", "Dockerfile")
+    return ("" if local == "-" else local), (dockerfile if remembered in unknown else remembered)
+
+
+def _read_context(attrs: Mapping[str, str]) -> str:
+    """Return the context that the request names; the query of a repository's URL becomes a fragment."""
+    context = attrs.get("context", "")
+    if "?" in context.partition("#")[0]:
+        context = simplify_git_url(context)
+    return context or _read_folder(attrs, "vcs:localdir:context")
 
 
 def _read_folder(attrs: Mapping[str, str], name: str) -> str:

@@ -132,6 +132,8 @@ def connect_standard_streams(run: BuilderRun, source: int, target: int) -> int:
 
     Raises KubeBuilderError if the connection cannot be opened.
     """
+    # docker buildx writes the same line (0.38.2, ``commands/dial_stdio.go``).
+    run.site.display.note("dial-stdio", f"builder: {run.builder.name}")
     with connect_nodes(run.site, run.builder) as (_, connections):
         try:
             remote = make_dialer(connections[0], run.builder).dial()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TextIO
 
 from ci_buildx.build.context import origin
+from ci_buildx.build.local_state import FOLDER, read_state
 from ci_buildx.builder.lifecycle import records as lifecycle_records
 from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
 from ci_buildx.builder.pods import PodView
@@ -31,6 +32,7 @@ from ci_buildx.history.records import (
 from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage.survey import list_running_pods, make_dialer, run_at_once
 from ci_buildx.manage.target import BuilderTarget
+from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate
 
 _ANSWER_TIME = 20.0
@@ -42,13 +44,17 @@ _SHOWN_LINES = 16
 
 
 class PodHistory:
-    """The history on one pod. Methods raise BuildkitError."""
+    """The history on one pod. Methods raise BuildkitError.
 
-    def __init__(self, builder: str, node: StoredNode, pod: PodView, control: Control) -> None:
+    ``states`` is the folder where this machine remembers the paths of its builds, "" for none.
+    """
+
+    def __init__(self, builder: str, node: StoredNode, pod: PodView, control: Control, *, states: str = "") -> None:
         self._builder = builder
         self._node = node
         self.pod = pod.name
         self._control = control
+        self._states = states
         self._history: BuildHistory = control.open_history()
 
     @property
@@ -60,6 +66,8 @@ class PodHistory:
         """Return the records, the newest first."""
         listing = self._history.list_records(request, _ANSWER_TIME)
         found = read_listing(listing, builder=self._builder, node=self._node.name, pod=self.pod)
+        if self._states:
+            found = [replace(one, state=read_state(self._states, one.full_ref)) for one in found]
         return sort_records(found)
 
     def change(self, change: HistoryChange) -> None:
@@ -206,7 +214,7 @@ def open_history(
 
         def connect(node: StoredNode, pod: PodView) -> PodHistory:
             control = undo.enter_context(make_dialer(kube, builder, node).open(pod, deadline))
-            return PodHistory(record.name, node, pod, control)
+            return PodHistory(record.name, node, pod, control, states=env.get(FOLDER, ""))
 
         yield BuilderHistory(list(run_at_once([partial(connect, *pair) for pair in pods])))
 

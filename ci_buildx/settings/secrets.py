@@ -22,7 +22,7 @@ from ci_buildx.settings.values import SecretSource
 LARGEST = 500 * 1024
 _KEYS = ("id", "src", "source", "env", "type")
 _TYPES = ("file", "env")
-_GIT_SECRETS = ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
+GIT_SECRETS = ("GIT_AUTH_HEADER", "GIT_AUTH_TOKEN")
 
 
 def parse_secrets(
@@ -71,7 +71,7 @@ def parse_git_secrets(
     return tuple(
         SecretSource(id=f"{name}.{host}", value=Secret(env[name]))
         for host in _list_git_hosts(list(locations))
-        for name in _GIT_SECRETS
+        for name in GIT_SECRETS
         if env.get(name) and not known & {name, f"{name}.{host}"}
     )
 
@@ -81,7 +81,7 @@ def list_withheld_tokens(
 ) -> tuple[str, ...]:
     """Return a warning for each host of a git context that does not get the environment's token or header, and why."""
     places, known = list(locations), {secret.id for secret in given}
-    names = [name for name in _GIT_SECRETS if env.get(name) and name not in known]
+    names = [name for name in GIT_SECRETS if env.get(name) and name not in known]
     if not names:
         return ()
     served = set(_list_git_hosts(places))

@@ -212,7 +212,8 @@ class BuildSettings:
     ``entitlements`` are extra privileges that steps may request (``network.host``). With a ``call`` nothing is built.
     ``daemon`` receives outputs of type docker without ``dest``. Without ``oci_artifact``, attestations are plain image
     manifests unless an output overrides that. ``policy_disabled`` ignores a policy in Rego in a remote context.
-    ``metadata_provenance`` is the provenance that the metadata contains.
+    ``metadata_provenance`` is the provenance that the metadata contains. ``syntax`` is a frontend's image with
+    arguments, which replaces that of ``BUILDKIT_SYNTAX``.
     """
 
     context: Path | str
@@ -248,6 +249,7 @@ class BuildSettings:
     call: FrontendCall | None = None
     source_policy: SourcePolicy | None = None
     policy_disabled: bool = False
+    syntax: str = ""
     daemon: DockerDaemon | None = None
     metadata_file: Path | None = None
     metadata_provenance: MetadataProvenance | None = None

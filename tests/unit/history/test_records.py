@@ -36,6 +36,28 @@ def test_the_name_of_a_build(attrs: dict[str, str], name: str) -> None:
     assert records.make_build_name(attrs) == name
 
 
+@pytest.mark.parametrize(
+    ("attrs", "folder", "dockerfile", "name"),
+    [
+        ({}, "/home/me/app", "/home/me/app/Dockerfile", "app"),
+        ({"target": "test"}, "/home/me/app", "/home/me/app/Dockerfile", "app (test)"),
+        ({"filename": "b.Dockerfile"}, "/home/me/app", "/home/me/app/docker/b.Dockerfile", "app/docker/b.Dockerfile"),
+        ({"filename": "b.Dockerfile"}, "/home/me/app", "/srv/docker/b.Dockerfile", "docker/b.Dockerfile"),
+        ({}, "/home/me/app", "-", "app"),
+        ({}, "-", "Dockerfile", ""),
+        (
+            {"context": "https://example.com/a.git?ref=main"},
+            "https://example.com/a.git?ref=main",
+            "Dockerfile",
+            "…#main",
+        ),
+    ],
+)
+def test_the_name_of_a_build_of_this_machine(attrs: dict[str, str], folder: str, dockerfile: str, name: str) -> None:
+    state = {"LocalPath": folder, "DockerfilePath": dockerfile}
+    assert records.make_build_name(attrs, state) == name.replace("…", "https://example.com/a.git")
+
+
 def test_running_builds_are_measured_by_the_daemons_clock() -> None:
     event = HistoryEvent(type=RecordState.STARTED, record=make_record(seconds=None))
     gone = HistoryEvent(type=RecordState.DELETED, record=make_record("gone"))
