@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TextIO
 
+from ci_buildx.build import local_state
 from ci_buildx.build.context import origin
 from ci_buildx.builder.lifecycle import records as lifecycle_records
 from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
@@ -26,11 +27,13 @@ from ci_buildx.history.records import (
     choose_record,
     make_missing_error,
     read_listing,
+    read_local_source,
     sort_records,
 )
 from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.manage.survey import list_running_pods, make_dialer, run_at_once
 from ci_buildx.manage.target import BuilderTarget
+from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate
 
 _ANSWER_TIME = 20.0
@@ -86,8 +89,10 @@ class PodHistory:
 class BuilderHistory:
     """The history on all running pods of a builder. Methods raise InputError and BuildkitError."""
 
-    def __init__(self, pods: Sequence[PodHistory]) -> None:
+    def __init__(self, pods: Sequence[PodHistory], *, states: str = "") -> None:
+        """``states`` is the folder with the local records of builds, "" if there is none."""
         self._pods = {one.pod: one for one in pods}
+        self._states = states
 
     def find_pod(self, placed: PlacedRecord) -> PodHistory:
         """Return the pod that has a record."""
@@ -103,7 +108,13 @@ class BuilderHistory:
         kept = (
             [one for one in part if filters.accepts(one) and not (finished and one.completed is None)] for part in parts
         )
-        return sort_records(one for part in kept for one in part[: limit or None])
+        return sort_records(self._add_source(one) for part in kept for one in part[: limit or None])
+
+    def _add_source(self, placed: PlacedRecord) -> PlacedRecord:
+        """Add the paths of a build that this machine has a record of."""
+        if not self._states:
+            return placed
+        return replace(placed, local=read_local_source(local_state.read_state(self._states, placed.full_ref)))
 
     def choose(self, choice: RecordChoice, *, finished: bool = False) -> PlacedRecord:
         """Return the record that the user named."""
@@ -208,7 +219,8 @@ def open_history(
             control = undo.enter_context(make_dialer(kube, builder, node).open(pod, deadline))
             return PodHistory(record.name, node, pod, control)
 
-        yield BuilderHistory(list(run_at_once([partial(connect, *pair) for pair in pods])))
+        found = list(run_at_once([partial(connect, *pair) for pair in pods]))
+        yield BuilderHistory(found, states=env.get(local_state.FOLDER, ""))
 
 
 def _list_pods(
