@@ -212,7 +212,7 @@ class TeardownError(KubeBuilderError):
 class Interrupted(BaseException):
     """A signal ended the work. Not an ``Exception``: only teardown and the entry point may catch it.
 
-    ``known`` is docker buildx's text in place of ours, "" if it has none that scripts look for.
+    ``known`` is docker buildx's text, shown in place of the message; "" if scripts look for none.
     """
 
     def __init__(self, signal: int) -> None:

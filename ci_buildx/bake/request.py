@@ -254,8 +254,8 @@ def _mask_fields(target: dict[str, Any], written: Sequence[str]) -> dict[str, An
 
 
 def _mask_entry(entry: dict[str, Any], written: Sequence[str]) -> dict[str, Any]:
-    def is_shown(key: str, value: str) -> bool:
-        return not masker.is_secret_attribute(key) or any(is_written(key, value, text) for text in written)
+    def is_shown(key: str, value: Any) -> bool:
+        return not masker.is_secret_attribute(key) or any(is_written(key, str(value), text) for text in written)
 
     return {key: text if is_shown(key, text) else MASK for key, text in entry.items()}
 
