@@ -210,11 +210,15 @@ class TeardownError(KubeBuilderError):
 
 
 class Interrupted(BaseException):
-    """A signal ended the work. Not an ``Exception``: only teardown and the entry point may catch it."""
+    """A signal ended the work. Not an ``Exception``: only teardown and the entry point may catch it.
+
+    ``known`` is docker buildx's text, shown in place of the message; "" if scripts look for none.
+    """
 
     def __init__(self, signal: int) -> None:
         super().__init__(f"interrupted by {_signal.Signals(signal).name}")
         self.signal = signal
+        self.known = ""
 
     @property
     def exit_code(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -214,10 +215,13 @@ def check_files(resolved: ResolvedTargets, env: Mapping[str, str], cwd: Path) ->
                 raise InputError(f"failed to stat {path}: no such file or directory", source=f"target {target.name}")
 
 
-def describe_targets(resolved: ResolvedTargets, remote: str, *, hidden: Sequence[str] = ()) -> dict[str, Any]:
+def describe_targets(
+    resolved: ResolvedTargets, remote: str, *, hidden: Sequence[str] = (), written: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return groups and targets as ``--print`` shows them.
 
     Masked are ``hidden`` texts, arguments and labels with a secret's name, and credentials of caches and outputs.
+    A credential is shown if one of the texts ``written`` has it in clear: variables and the environment add nothing.
     """
     named = dict.fromkeys(text for one in resolved.targets.values() for text in _list_secrets(one))
     hidden = masker.list_spellings((*hidden, *named))
@@ -225,7 +229,7 @@ def describe_targets(resolved: ResolvedTargets, remote: str, *, hidden: Sequence
     targets = {}
     for name, one in sorted(resolved.targets.items()):
         shown = one if one.get("context") is None else one.set("context", show_context(one.get("context"), remote))
-        targets[name] = masker.mask_value(_mask_fields(shown.to_json()), hidden)
+        targets[name] = masker.mask_value(_mask_fields(shown.to_json(), written), hidden)
     return {**({"group": groups} if groups else {}), "target": targets}
 
 
@@ -236,7 +240,7 @@ def _list_secrets(target: BakeTarget) -> Iterator[str]:
             yield from masker.find_pair_secrets(key, text)
 
 
-def _mask_fields(target: dict[str, Any]) -> dict[str, Any]:
+def _mask_fields(target: dict[str, Any], written: Sequence[str]) -> dict[str, Any]:
     """Return a target without arguments and labels with a secret's name, and without credentials of its entries."""
     shown = dict(target)
     for name in _NAMED:
@@ -245,15 +249,31 @@ def _mask_fields(target: dict[str, Any]) -> dict[str, Any]:
             shown[name] = {key: MASK if masker.is_secret_name(key) else text for key, text in found}
     for name in ("cache-from", "cache-to", "output"):
         if name in shown:
-            shown[name] = [_mask_entry(one) for one in shown[name]]
+            shown[name] = [_mask_entry(one, written) for one in shown[name]]
     return shown
 
 
-def _mask_entry(entry: dict[str, Any]) -> dict[str, Any]:
-    return {key: MASK if masker.is_secret_attribute(key) else text for key, text in entry.items()}
+def _mask_entry(entry: dict[str, Any], written: Sequence[str]) -> dict[str, Any]:
+    def is_shown(key: str, value: Any) -> bool:
+        return not masker.is_secret_attribute(key) or any(is_written(key, str(value), text) for text in written)
+
+    return {key: text if is_shown(key, text) else MASK for key, text in entry.items()}
 
 
-def print_targets(resolved: ResolvedTargets, remote: str, *, hidden: Sequence[str] = ()) -> str:
+def is_written(key: str, value: str, text: str) -> bool:
+    """Return whether a definition's ``text`` has this value of a field in clear: ``key=value`` or ``key: value``.
+
+    The value alone does not count: a short one may be anywhere, and be the value of a variable here.
+    """
+    if not value or value not in text:
+        return False
+    field_text = rf"(?<![\w-])[\"']?(?i:{re.escape(key)})[\"']?\s*[=:]\s*[\"']?{re.escape(value)}(?=[,\"'\s\]}}]|$)"
+    return re.search(field_text, text) is not None
+
+
+def print_targets(
+    resolved: ResolvedTargets, remote: str, *, hidden: Sequence[str] = (), written: Sequence[str] = ()
+) -> str:
     """Return the text of ``--print``; see :func:`describe_targets`."""
-    text = dump_json(describe_targets(resolved, remote, hidden=hidden), indent=2)
+    text = dump_json(describe_targets(resolved, remote, hidden=hidden, written=written), indent=2)
     return "\n".join(map(escape_controls, text.split("\n"))) + "\n"

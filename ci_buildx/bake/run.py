@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ from ci_buildx.builder.builder import Builder, BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
 from ci_buildx.builder.plan import Plan
 from ci_buildx.buildkit import exporters
-from ci_buildx.errors import InputError, KubeBuilderError, SolveError, Stopped
+from ci_buildx.errors import InputError, Interrupted, KubeBuilderError, SolveError, Stopped
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.registry import credentials
 from ci_buildx.runtime.signals import start_thread
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from ci_buildx.model.status import VertexWarning
 
 _TICK = 0.2
+_FORCED = (signal.SIGINT, signal.SIGTERM)
+_INTERRUPTED = "got SIGTERM/SIGINT, forcing shutdown"
+"""The error of docker buildx after a summary (BuildKit 0.34.2, ``util/appcontext/appcontext.go``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,11 +117,13 @@ def _run_opened(jobs: Sequence[TargetJob], session: BakeSession) -> BakeOutcome:
     )
     with open_run_scope(request) as scope:
         with scope.open_builder() as run:
-            with run.cancel_on_failure(), ExitStack() as checks:
+            with ExitStack() as ends:
                 work = _TargetWork(jobs, run.site, run.builder, run.store, session.execution)
+                ends.enter_context(work.report_interruption())
+                ends.enter_context(run.cancel_on_failure())
                 for job in jobs:
                     asked = replace(run.site, settings=job.settings)
-                    checks.enter_context(build_run.check_registries(asked, run.builder, run.store, run.interrupts.fail))
+                    ends.enter_context(build_run.check_registries(asked, run.builder, run.store, run.interrupts.fail))
                 outcome = run.interrupts.run(work.run, settle=0)
             session.deliver(outcome)
             if outcome.error is not None:
@@ -227,17 +233,34 @@ class _TargetWork:
         warnings = self._site.display.list_warnings()
         return BakeOutcome(results=dict(sorted(self._results.items())), warnings=warnings, error=first)
 
+    @contextmanager
+    def report_interruption(self) -> Iterator[None]:
+        """Show what became of each target if a signal ends the block, and the failures of targets are deferred."""
+        try:
+            yield
+        except Interrupted as error:
+            if self._execution.mode is FailureMode.DEFER_ERROR and len(self._jobs) > 1:
+                self._summarize()
+                if error.signal in _FORCED:
+                    error.known = _INTERRUPTED
+            raise
+
     def _summarize(self) -> None:
         """Show what became of each target."""
+        with self._lock:
+            states = {job.name: self._describe_state(job.name) for job in self._jobs}
         with self._site.display.begin_phase("target results") as phase:
-            for job in sorted(self._jobs, key=lambda one: one.name):
-                if job.name in self._results:
-                    state = "succeeded"
-                elif job.name in self._links.aborted:
-                    state = "aborted"
-                else:
-                    state = "failed" if job.name in self._started else "not started"
-                phase.add_status(f"{job.name}: {state}", outcome=state)
+            for name, state in sorted(states.items()):
+                phase.add_status(f"{name}: {state}", outcome=state)
+
+    def _describe_state(self, name: str) -> str:
+        if name in self._results:
+            return "succeeded"
+        if name not in self._started:
+            return "aborted" if name in self._links.aborted else "not started"
+        # A target without an error runs until a signal that is being handled reaches it.
+        stopped = isinstance(self._errors.get(name, Stopped()), Stopped)
+        return "aborted" if stopped or name in self._links.aborted else "failed"
 
     def _build_target(self, job: TargetJob, boot: Boot, connections: Sequence[NodeConnection]) -> None:
         """Build one target and record how it ended."""

@@ -24,6 +24,7 @@ from ci_buildx.kube.client import KubeClient
 from ci_buildx.model.record import dataclass, replace
 from ci_buildx.model.secret import mention
 from ci_buildx.progress import display
+from ci_buildx.progress.plain import BUILDING
 from ci_buildx.registry import credentials
 from ci_buildx.runtime.phases import PhaseTimes
 from ci_buildx.runtime.signals import SignalHandler, start_thread
@@ -235,7 +236,8 @@ class RunRequest:
 
     ``identity`` is None if the settings name an existing builder. ``announce`` is called with the builder's location
     before any of its objects exists, ``hear`` with the report of a started run, even if it failed. ``verb`` and
-    ``title`` name the run in a trace; without a verb it has none.
+    ``title`` name the run in a trace; without a verb it has none. ``heading`` is the first line of its log, with
+    ``{builder}`` for the builder's name.
     """
 
     settings: Settings
@@ -248,6 +250,7 @@ class RunRequest:
     hear: Hear | None = None
     verb: str = ""
     title: str = ""
+    heading: str = BUILDING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,6 +358,7 @@ def _open_masked_display(request: RunRequest) -> display.BuildDisplay:
         hidden=request.hidden,
         wording=choose_wording(settings.surface),
         builder=settings.builder_name or (request.identity.name if request.identity else ""),
+        heading=request.heading,
     )
     for build in request.builds:
         for name in build.empty_secrets:

@@ -1,12 +1,14 @@
-"""The local files of builds, written for other programs below ``BUILDX_CONFIG``: context and Dockerfile by build.
+"""The local files of builds below ``BUILDX_CONFIG``: context and Dockerfile by build.
 
-Docker buildx and Docker Desktop read them to show what a record in a builder's history was built from. Source: buildx
-0.38.2, ``localstate/localstate.go``, ``build/localstate.go``.
+``history``, docker buildx and Docker Desktop read them to show what a record in a builder's history was built from.
+Source: buildx 0.38.2, ``localstate/localstate.go``, ``build/localstate.go``.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 
 FOLDER = "BUILDX_CONFIG"
 _DEFAULT_TARGET = "default"
-_REF = compile_lazily(r"[a-z0-9][a-z0-9.-]*/[a-z0-9][a-z0-9.-]*/[a-z0-9]+")
 _LARGEST = 1 << 16
-"""Maximum size in bytes of a state: it holds two paths."""
+"""Maximum bytes of a file that is read: two paths and two names."""
+_PART = compile_lazily(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def save_states(folder: str, refs: Sequence[str], site: BuildRun) -> None:
@@ -42,23 +44,6 @@ def save_states(folder: str, refs: Sequence[str], site: BuildRun) -> None:
         site.display.warn(f"the build's sources are not recorded in {FOLDER}: {failure}")
 
 
-def read_state(folder: str, ref: str) -> dict[str, str]:
-    """Return what is recorded of a build ``BUILDER/NODE/ID`` that ran on this machine, {} if nothing is.
-
-    The reference comes from a builder, so it must not lead out of the folder.
-    """
-    if not _REF.fullmatch(ref):
-        return {}
-    try:
-        with (Path(folder) / "refs" / ref).open("rb") as file:
-            content = parse_json(file.read(_LARGEST))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {str(name): text for name, text in content.items() if isinstance(text, str)}
-
-
 def describe_sources(build: BuildSettings, target: str) -> dict[str, str]:
     """Return the context and the Dockerfile: absolute paths, or URLs without logins if BuildKit fetches them."""
     is_local = isinstance(build.context, Path)
@@ -68,3 +53,21 @@ def describe_sources(build: BuildSettings, target: str) -> dict[str, str]:
         "LocalPath": str(build.context.absolute()) if isinstance(build.context, Path) else redact_url(build.context),
         "DockerfilePath": redact_url(build.dockerfile_origin) if build.dockerfile_origin else dockerfile,
     }
+
+
+def read_state(folder: str, ref: str) -> dict[str, str]:
+    """Return what :func:`save_states` or docker buildx wrote for a build; {} if it wrote nothing that can be read.
+
+    Any client of the builder can choose the reference of a record, so it must not lead out of the folder.
+    """
+    parts = ref.split("/")
+    if len(parts) != 3 or not all(map(_PART.fullmatch, parts)):
+        return {}
+    try:
+        # A pipe must not stop the program.
+        descriptor = os.open(Path(folder, "refs", *parts), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            found = parse_json(stream.read(_LARGEST))
+    except (OSError, ValueError):
+        return {}
+    return {key: text for key, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}

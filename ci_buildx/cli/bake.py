@@ -150,7 +150,8 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     bake_request.check_files(resolved, around.env, around.cwd)
     hidden = around.list_secrets()
     if printed:
-        around.stdout.write(bounded(lambda: bake_request.print_targets(resolved, request.remote, hidden=hidden)))
+        print_them = partial(bake_request.print_targets, written=[file.text for file in files])
+        around.stdout.write(bounded(lambda: print_them(resolved, request.remote, hidden=hidden)))
         return 0
     inputs = grant_inputs(resolved, request, allowed, shared, around)
     call = parse_call("check" if answers.switch("check") else answers.read_text("call"), source="--call")

@@ -68,6 +68,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
             materials=read_materials(attachments, history.find_pod(placed)),
             failure=history.read_failure(placed),
             show_time=format_local_time,
+            cwd=str(around.cwd),
         ).make_value()
     if kind == "json":
         around.stdout.write(f"{encode(value, indent='  ')}\n")

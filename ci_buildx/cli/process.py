@@ -163,7 +163,7 @@ def run_guarded(work: Callable[[], int], *, stderr: TextIO, env: Mapping[str, st
         show(error, f"{_choose_prefix(stderr, env)} {error}")
         return error.exit_code
     except Interrupted as error:
-        show(error, f"kube-builder: {error}")
+        show(error, f"{_choose_prefix(stderr, env)} {error.known}" if error.known else f"kube-builder: {error}")
         return error.exit_code
     except KeyboardInterrupt as error:
         show(error, "kube-builder: interrupted by SIGINT")

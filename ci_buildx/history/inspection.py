@@ -138,8 +138,10 @@ class RecordInspection:
         materials: Sequence[Mapping[str, Any]],
         failure: FailureExtract | None,
         show_time: Callable[[int], str],
+        cwd: str = "",
     ) -> None:
         self.placed = placed
+        self._cwd = cwd
         self._hidden = list_secrets(placed)
         self._problems: list[str] = []
         self._attachments = attachments
@@ -156,8 +158,8 @@ class RecordInspection:
         data: dict[str, Any] = {
             "Name": self._mask(placed.name),
             "Ref": placed.ref,
-            "Context": attrs.pop("context", ""),
-            "Dockerfile": _take_dockerfile(attrs),
+            "Context": attrs.pop("context", "") or placed.local.show_folder(self._cwd),
+            "Dockerfile": placed.local.show_dockerfile() or _take_dockerfile(attrs),
             "VCSRepository": attrs.get("vcs:source", ""),
             "VCSRevision": attrs.get("vcs:revision", ""),
             "Target": attrs.pop("target", ""),

@@ -16,7 +16,7 @@ from ci_buildx.buildkit.history import BuildRecord, HistoryListing, Moment, Reco
 from ci_buildx.errors import InputError
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
-from ci_buildx.model.record import dataclass, field
+from ci_buildx.model.record import dataclass
 from ci_buildx.model.timestamps import parse_timestamp
 
 CACHE_IMPORTS = "cache-imports"
@@ -31,11 +31,50 @@ _TIME = compile_lazily(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LocalSource:
+    """The folder and the Dockerfile of a build that ran on this machine; "" if unknown or not on it."""
+
+    folder: str = ""
+    dockerfile: str = ""
+
+    def show_folder(self, cwd: str) -> str:
+        """Return the folder as a user in the folder ``cwd`` would write it: relative if it is the same or below."""
+        return _shorten_path(self.folder, cwd)
+
+    def show_dockerfile(self) -> str:
+        """Return the Dockerfile's path in the folder; if it is elsewhere, its whole path."""
+        return _shorten_path(self.dockerfile, self.folder)
+
+
+NO_SOURCE = LocalSource()
+
+
+def _shorten_path(path: str, folder: str) -> str:
+    if not (path.startswith("/") and folder.startswith("/")):
+        return path
+    relative = posixpath.relpath(path, folder)
+    return path if relative.startswith("../") or relative == ".." else relative
+
+
+def read_local_source(state: Mapping[str, str]) -> LocalSource:
+    """Return the paths in a build's local record (buildx 0.38.2, ``localstate/localstate.go``, ``State``).
+
+    A context that BuildKit fetches has none, and so has a context or Dockerfile from standard input.
+    """
+    folder, dockerfile = state.get("LocalPath", ""), state.get("DockerfilePath", "")
+    if "://" in folder or folder.startswith(("git@", "github.com/")):
+        return LocalSource()
+    return LocalSource(
+        folder="" if folder == "-" else folder, dockerfile="" if dockerfile in ("-", "Dockerfile") else dockerfile
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedRecord:
     """A record and where it is: on ``pod`` of the ``node`` of a ``builder``.
 
     ``now`` is buildkitd's clock in nanoseconds since the epoch, None if it did not tell. Durations are in nanoseconds.
-    ``state`` is what this machine remembers of a build that ran on it: ``LocalPath`` and ``DockerfilePath``.
+    ``local`` is known if the build ran on this machine and left a record there.
     """
 
     record: BuildRecord
@@ -43,7 +82,7 @@ class PlacedRecord:
     node: str
     pod: str
     now: int | None = None
-    state: Mapping[str, str] = field(default_factory=dict)
+    local: LocalSource = NO_SOURCE
 
     @property
     def ref(self) -> str:
@@ -80,7 +119,7 @@ class PlacedRecord:
     @property
     def name(self) -> str:
         """What was built."""
-        return make_build_name(self.record.frontend_attrs, self.state)
+        return make_build_name(self.record.frontend_attrs, self.local)
 
     @property
     def status(self) -> str:
@@ -171,43 +210,24 @@ def make_missing_error(choice: RecordChoice) -> InputError:
     return InputError(f"no record found for ref {choice.ref!r}", source="REF", fix=fix)
 
 
-def make_build_name(attrs: Mapping[str, str], state: Mapping[str, str] | None = None) -> str:
+def make_build_name(attrs: Mapping[str, str], local: LocalSource = NO_SOURCE) -> str:
     """Return the name of a build: that of its build argument, else its context, Dockerfile and target, else its source.
 
-    ``state`` has the paths of a build that ran on this machine. Without it, the name follows from the request alone.
+    Only the machine that built a local folder knows its path, and only if the build was recorded there. On others, the
+    name follows from the request alone. A git context has its reference as fragment, however it was asked for.
     """
     if name := attrs.get("build-arg:BUILDKIT_BUILD_NAME", ""):
         return name
-    folder, dockerfile = _read_paths(attrs, state or {})
-    below = dockerfile.removesuffix(_DEFAULT)
-    if folder and len(below) > len(folder) and below.startswith(folder):
-        shown = below[folder.rfind("/") + 1 :]
-    else:
-        shown = _name_dockerfile(dockerfile) or folder.rpartition("/")[2]
-    shown = _read_context(attrs) or shown
-    if target := attrs.get("target", ""):
-        shown = f"{shown} ({target})" if shown else target
-    return shown or simplify_git_url(attrs.get("vcs:source") or _find_git_input(attrs))
-
-
-def _read_paths(attrs: Mapping[str, str], state: Mapping[str, str]) -> tuple[str, str]:
-    """Return the folder of the context on this machine, "" if unknown, and the Dockerfile's path."""
+    context = attrs.get("context") or _read_folder(attrs, "vcs:localdir:context")
+    if "?" in context:
+        context = simplify_git_url(context)
     dockerfile = "" if attrs.get("filename", "") == "Dockerfile" else attrs.get("filename", "")
     if folder := _read_folder(attrs, "vcs:localdir:dockerfile"):
         dockerfile = posixpath.normpath(posixpath.join(folder, dockerfile))
-    local, remembered = state.get("LocalPath", ""), state.get("DockerfilePath", "")
-    if not local or "://" in local:
-        return "", dockerfile
-    unknown = ("", "-", "Dockerfile")
-    return ("" if local == "-" else local), (dockerfile if remembered in unknown else remembered)
-
-
-def _read_context(attrs: Mapping[str, str]) -> str:
-    """Return the context that the request names; the query of a repository's URL becomes a fragment."""
-    context = attrs.get("context", "")
-    if "?" in context.partition("#")[0]:
-        context = simplify_git_url(context)
-    return context or _read_folder(attrs, "vcs:localdir:context")
+    shown = context or _name_paths(local.folder, local.dockerfile or dockerfile)
+    if target := attrs.get("target", ""):
+        shown = f"{shown} ({target})" if shown else target
+    return shown or simplify_git_url(attrs.get("vcs:source") or _find_git_input(attrs))
 
 
 def _read_folder(attrs: Mapping[str, str], name: str) -> str:
@@ -215,15 +235,16 @@ def _read_folder(attrs: Mapping[str, str], name: str) -> str:
     return "" if folder == "." else folder
 
 
-def _name_dockerfile(path: str) -> str:
-    """Return the last parts of a Dockerfile's path, without a usual file name."""
-    has_usual_name = path.endswith(_DEFAULT) or not path
-    path = path.removesuffix(_DEFAULT)
-    last = path.rpartition("/")[2]
-    if has_usual_name or not path:
-        return last
-    folder = posixpath.dirname(path)
-    return posixpath.join(posixpath.basename(folder) if "/" in path else posixpath.basename(path), last)
+def _name_paths(folder: str, dockerfile: str) -> str:
+    """Return the last part of a build's folder, and the Dockerfile's path in it without a usual file name.
+
+    A Dockerfile elsewhere is named alone, by its last part, or its last two if its file name is not the usual one.
+    """
+    path = dockerfile.removesuffix(_DEFAULT)
+    if path.startswith(folder) and len(path) > len(folder):
+        return path[folder.rfind("/") + 1 :]
+    before, _, last = (path or folder).rpartition("/")
+    return last if not path or path != dockerfile else posixpath.join(posixpath.basename(before), last)
 
 
 def _find_git_input(attrs: Mapping[str, str]) -> str:

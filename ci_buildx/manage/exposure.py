@@ -19,6 +19,7 @@ from ci_buildx.builder.builder import SERVER_NAME, Builder
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.kube.tls import run_relay
+from ci_buildx.progress.plain import CONNECTING
 from ci_buildx.settings.values import Settings
 from ci_buildx.transport.local_socket import EndpointDialer, LocalSocket, open_local_socket
 
@@ -80,6 +81,7 @@ def run_with_builder(
         hidden=collect_secrets(settings.build, env),
         identity=identity,
         announce=lambda _: None,
+        heading=CONNECTING,
     )
     with open_run_scope(request) as scope, scope.open_builder() as run, run.cancel_on_failure():
         return run.interrupts.run(lambda: work(run), settle=_SETTLE)
@@ -132,8 +134,6 @@ def connect_standard_streams(run: BuilderRun, source: int, target: int) -> int:
 
     Raises KubeBuilderError if the connection cannot be opened.
     """
-    # docker buildx writes the same line (0.38.2, ``commands/dial_stdio.go``).
-    run.site.display.note("dial-stdio", f"builder: {run.builder.name}")
     with connect_nodes(run.site, run.builder) as (_, connections):
         try:
             remote = make_dialer(connections[0], run.builder).dial()

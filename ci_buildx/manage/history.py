@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TextIO
 
+from ci_buildx.build import local_state
 from ci_buildx.build.context import origin
-from ci_buildx.build.local_state import FOLDER, read_state
 from ci_buildx.builder.lifecycle import records as lifecycle_records
 from ci_buildx.builder.lifecycle.records import StoredBuilder, StoredNode
 from ci_buildx.builder.pods import PodView
@@ -27,6 +27,7 @@ from ci_buildx.history.records import (
     choose_record,
     make_missing_error,
     read_listing,
+    read_local_source,
     sort_records,
 )
 from ci_buildx.kube.client import KubeClient, make_kube_client
@@ -44,17 +45,13 @@ _SHOWN_LINES = 16
 
 
 class PodHistory:
-    """The history on one pod. Methods raise BuildkitError.
+    """The history on one pod. Methods raise BuildkitError."""
 
-    ``states`` is the folder where this machine remembers the paths of its builds, "" for none.
-    """
-
-    def __init__(self, builder: str, node: StoredNode, pod: PodView, control: Control, *, states: str = "") -> None:
+    def __init__(self, builder: str, node: StoredNode, pod: PodView, control: Control) -> None:
         self._builder = builder
         self._node = node
         self.pod = pod.name
         self._control = control
-        self._states = states
         self._history: BuildHistory = control.open_history()
 
     @property
@@ -66,8 +63,6 @@ class PodHistory:
         """Return the records, the newest first."""
         listing = self._history.list_records(request, _ANSWER_TIME)
         found = read_listing(listing, builder=self._builder, node=self._node.name, pod=self.pod)
-        if self._states:
-            found = [replace(one, state=read_state(self._states, one.full_ref)) for one in found]
         return sort_records(found)
 
     def change(self, change: HistoryChange) -> None:
@@ -94,8 +89,10 @@ class PodHistory:
 class BuilderHistory:
     """The history on all running pods of a builder. Methods raise InputError and BuildkitError."""
 
-    def __init__(self, pods: Sequence[PodHistory]) -> None:
+    def __init__(self, pods: Sequence[PodHistory], *, states: str = "") -> None:
+        """``states`` is the folder with the local records of builds, "" if there is none."""
         self._pods = {one.pod: one for one in pods}
+        self._states = states
 
     def find_pod(self, placed: PlacedRecord) -> PodHistory:
         """Return the pod that has a record."""
@@ -111,7 +108,13 @@ class BuilderHistory:
         kept = (
             [one for one in part if filters.accepts(one) and not (finished and one.completed is None)] for part in parts
         )
-        return sort_records(one for part in kept for one in part[: limit or None])
+        return sort_records(self._add_source(one) for part in kept for one in part[: limit or None])
+
+    def _add_source(self, placed: PlacedRecord) -> PlacedRecord:
+        """Add the paths of a build that this machine has a record of."""
+        if not self._states:
+            return placed
+        return replace(placed, local=read_local_source(local_state.read_state(self._states, placed.full_ref)))
 
     def choose(self, choice: RecordChoice, *, finished: bool = False) -> PlacedRecord:
         """Return the record that the user named."""
@@ -214,9 +217,10 @@ def open_history(
 
         def connect(node: StoredNode, pod: PodView) -> PodHistory:
             control = undo.enter_context(make_dialer(kube, builder, node).open(pod, deadline))
-            return PodHistory(record.name, node, pod, control, states=env.get(FOLDER, ""))
+            return PodHistory(record.name, node, pod, control)
 
-        yield BuilderHistory(list(run_at_once([partial(connect, *pair) for pair in pods])))
+        found = list(run_at_once([partial(connect, *pair) for pair in pods]))
+        yield BuilderHistory(found, states=env.get(local_state.FOLDER, ""))
 
 
 def _list_pods(

@@ -103,8 +103,8 @@ class GitLabLog(PlainLog):
     once in a log.
     """
 
-    def __init__(self, outlet: TextOutlet, *, clock: Callable[[], float] = time.time, builder: str = "") -> None:
-        super().__init__(outlet, builder=builder)
+    def __init__(self, outlet: TextOutlet, *, clock: Callable[[], float] = time.time, heading: str = "") -> None:
+        super().__init__(outlet, heading=heading)
         self._clock = clock
         self._open = ""
         self._seen: set[str] = set()

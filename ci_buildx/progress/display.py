@@ -16,7 +16,7 @@ from ci_buildx.model.masker import mask_secrets
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate, Vertex, VertexLog, VertexStatus, VertexWarning
 from ci_buildx.progress.graph import StepGraph
-from ci_buildx.progress.plain import PlainLog
+from ci_buildx.progress.plain import BUILDING, PlainLog
 from ci_buildx.progress.renderer import Renderer, RendererUpdate, TextOutlet
 from ci_buildx.progress.step import CANCELED, PHASE_DIGEST, add_node_prefix, add_target_prefix
 from ci_buildx.settings.values import ProgressMode
@@ -271,15 +271,18 @@ def open_display(
     hidden: Sequence[str] = (),
     wording: Callable[[str], str] = str,
     builder: str = "",
+    heading: str = BUILDING,
 ) -> BuildDisplay:
     """Open the display of a build on ``stream``; its first line names the ``builder``, if there is one.
 
+    ``heading`` is that line in a log; it has ``{builder}`` for the name.
     The texts in ``hidden`` are masked everywhere but in the output of build steps. ``wording`` rewords our own texts.
     Raises InputError if ``mode`` needs a terminal and ``stream`` is not one.
     """
     graph = StepGraph()
     _LOG.debug("display: %s", mode)
-    renderer = _choose_renderer(mode, stream, graph, env=env, builder=builder)
+    line = heading.format(builder=builder) if builder else ""
+    renderer = _choose_renderer(mode, stream, graph, env=env, builder=builder, heading=line)
     shown = BuildDisplay(renderer, graph, clock=clock, hidden=hidden, wording=wording)
     if _LOG.is_on and (put_above := getattr(renderer, "put_above", None)):
         shown.divert_log(put_above)
@@ -287,12 +290,12 @@ def open_display(
 
 
 def _choose_renderer(
-    mode: ProgressMode, stream: TextIO, graph: StepGraph, *, env: Mapping[str, str], builder: str
+    mode: ProgressMode, stream: TextIO, graph: StepGraph, *, env: Mapping[str, str], builder: str, heading: str
 ) -> Renderer:
     match mode:
         case ProgressMode.AUTO:
             fitting = ProgressMode.TTY if stream.isatty() and env.get("TERM") != "dumb" else ProgressMode.PLAIN
-            return _choose_renderer(fitting, stream, graph, env=env, builder=builder)
+            return _choose_renderer(fitting, stream, graph, env=env, builder=builder, heading=heading)
         case ProgressMode.TTY:
             if not stream.isatty():
                 raise InputError("the output is not a terminal", source="progress=tty", fix="use plain or auto")
@@ -303,15 +306,15 @@ def _choose_renderer(
             )
         case ProgressMode.PLAIN:
             truncate = env.get("PROGRESS_NO_TRUNC") == "0"
-            return PlainLog(TextOutlet(stream), truncate=truncate, builder=builder)
+            return PlainLog(TextOutlet(stream), truncate=truncate, heading=heading)
         case ProgressMode.GITHUB:
             from ci_buildx.progress.ci_logs import GitHubLog
 
-            return GitHubLog(TextOutlet(stream), builder=builder)
+            return GitHubLog(TextOutlet(stream), heading=heading)
         case ProgressMode.GITLAB:
             from ci_buildx.progress.ci_logs import GitLabLog
 
-            return GitLabLog(TextOutlet(stream), builder=builder)
+            return GitLabLog(TextOutlet(stream), heading=heading)
         case ProgressMode.RAWJSON:
             from ci_buildx.progress.rawjson import RawJsonLog
 

@@ -124,8 +124,9 @@ class StepTrack:
         return share >= _STATUS_SHARE or elapsed >= _STATUS_TIME
 
 
-_HEADING = '#0 building with "{builder}" instance using kubernetes driver'
-"""Scripts look for this line of docker buildx."""
+BUILDING = '#0 building with "{builder}" instance using kubernetes driver'
+CONNECTING = "#0 builder: {builder}"
+"""First lines of docker buildx that scripts look for: that of a build, and of a connection for other programs."""
 MOST_WAITING = 16 << 20
 """Maximum characters of pending output of background steps; beyond that it is written at once."""
 
@@ -133,14 +134,14 @@ MOST_WAITING = 16 << 20
 class PlainLog:
     """Writes steps to ``outlet``, one at a time in the foreground; ``truncate`` shortens their names.
 
-    ``builder`` is named on a line before all others, as BuildKit does (0.34.2, ``progressui/printer.go``).
+    ``heading`` is a line before all others, as BuildKit has it (0.34.2, ``progressui/printer.go``); "" for none.
     """
 
     period: float | None = _PERIOD
 
-    def __init__(self, outlet: TextOutlet, *, truncate: bool = False, builder: str = "") -> None:
+    def __init__(self, outlet: TextOutlet, *, truncate: bool = False, heading: str = "") -> None:
         self._outlet = outlet
-        self._heading = [_HEADING.format(builder=builder), ""] if builder else []
+        self._heading = [heading, ""] if heading else []
         self._truncate = truncate
         self._tracks: dict[BuildStep, StepTrack] = {}
         self._dirty: dict[BuildStep, StepTrack] = {}

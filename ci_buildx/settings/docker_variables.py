@@ -81,7 +81,10 @@ VARIABLES = (
     BuildxVariable(name="BUILDX_CPU_PROFILE", effect="refused; no profile is written", refused="omit it"),
     BuildxVariable(name="BUILDX_MEM_PROFILE", effect="refused; no profile is written", refused="omit it"),
     BuildxVariable(name="BUILDKIT_COLORS", effect="none: the colours are fixed"),
-    BuildxVariable(name="BUILDX_CONFIG", effect="folder in which each build's context and Dockerfile are recorded"),
+    BuildxVariable(
+        name="BUILDX_CONFIG",
+        effect="folder in which each build's context and Dockerfile are recorded, for names in `history`",
+    ),
     BuildxVariable(
         name="BUILDKIT_HOST", effect="none: builders are in the cluster, as with buildx's kubernetes driver"
     ),

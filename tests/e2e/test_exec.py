@@ -141,7 +141,12 @@ def test_each_transport_reaches_an_existing_builder(transport: str, product: Pro
 def test_standard_streams_are_connected(product: Product, app: Path, kept: str) -> None:
     """The preface and the settings that an HTTP/2 server sends first."""
     process = subprocess.Popen(
-        [*COMMAND, "dial-stdio", kept], cwd=app, env=dict(product.env), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [*COMMAND, "dial-stdio", "--progress", "plain", kept],
+        cwd=app,
+        env=dict(product.env),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -152,6 +157,10 @@ def test_standard_streams_are_connected(product: Product, app: Path, kept: str) 
     process.stdin.close()
     process.stdout.read()
     process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.readline() == f"#0 builder: {kept}\n".encode()
+    process.stderr.read()
+    process.stderr.close()
     assert process.wait(timeout=60) == 0
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Tools:
     def ours(self, *argv: str) -> tuple[int, bytes, str]:
         out, err = io.BytesIO(), io.StringIO()
         stdout = io.TextIOWrapper(out, encoding="utf-8", write_through=True)
-        env = {"KUBE_BUILDER_BUILDER": "any", "HOME": str(self.folder)}
+        env = {"KUBE_BUILDER_BUILDER": "any", "HOME": str(self.folder), "BUILDX_CONFIG": str(self.folder / "buildx")}
         code = main(argv, ProcessContext(env=env, cwd=self.folder, stdout=stdout, stderr=err))
         stdout.flush()
         return code, out.getvalue(), err.getvalue()
@@ -98,12 +98,12 @@ def tools(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Iterator[To
     assert made.theirs("create", "--name", _BUILDER, "--driver", "remote", f"tcp://{arena.address}")[0] == 0
 
     @contextmanager
-    def open_arena(*_: Any, **__: Any) -> Iterator[BuilderHistory]:
+    def open_arena(*_: Any, env: Mapping[str, str], **__: Any) -> Iterator[BuilderHistory]:
         with Control(arena.address) as control:
             control.list_workers(20.0)
             node: Any = SimpleNamespace(name=_NODE)
             pod: Any = SimpleNamespace(name="pod")
-            yield BuilderHistory([PodHistory(_BUILDER, node, pod, control)])
+            yield BuilderHistory([PodHistory(_BUILDER, node, pod, control)], states=env["BUILDX_CONFIG"])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cli_history, "open_history", open_arena)
@@ -139,6 +139,35 @@ def test_ls(tools: Tools, options: tuple[str, ...]) -> None:
         # Ages may differ by a second; docker's tables end with the empty column of a link.
         ours, theirs = (re.sub(r"\S+ \S+ ago", "ago", text).replace(" ", "") for text in (ours, theirs))
     assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("folder", "dockerfile"),
+    [
+        ("{}/plain", "{}/plain/Dockerfile"),
+        ("{}/plain", "{}/plain/deploy/Dockerfile"),
+        ("{}/plain", "{}/plain/deploy/app.Dockerfile"),
+        ("{}/plain", "{}/other/Dockerfile"),
+        ("/elsewhere/app", "{}/other/app.Dockerfile"),
+        ("{}", "-"),
+        ("-", "-"),
+    ],
+)
+def test_a_build_of_this_machine_is_named_after_its_paths(tools: Tools, folder: str, dockerfile: str) -> None:
+    record = tools.folder / "buildx" / "refs" / _BUILDER / _NODE / tools.refs["plain"]
+    record.parent.mkdir(parents=True, exist_ok=True)
+    state = {
+        "Target": "default",
+        "LocalPath": folder.format(tools.folder),
+        "DockerfilePath": dockerfile.format(tools.folder),
+    }
+    record.write_text(json.dumps(state))
+    try:
+        for argv in (("ls", "--format", "{{.Ref}}|{{.Name}}"), ("inspect", "--format", "json", tools.refs["plain"])):
+            ours, theirs = tools.read_both(*argv)
+            assert ours == theirs
+    finally:
+        record.unlink()
 
 
 def test_inspect_as_json(tools: Tools, ref: str) -> None:

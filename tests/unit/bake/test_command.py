@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import pytest
 
 from ci_buildx.buildkit.messages import SolveRequest
 from tests.unit.bake.conftest import Bake
@@ -74,6 +78,56 @@ def test_with_defer_error_the_others_are_built(bake: Bake, memory_cluster: Memor
     assert json.loads((tmp_path / "meta.json").read_text()).keys() == {"two"}
     for said in ("[internal] target results", "one: failed", "two: succeeded"):
         assert said in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "last"),
+    [
+        (signal.SIGINT, "ERROR: got SIGTERM/SIGINT, forcing shutdown"),
+        (signal.SIGTERM, "ERROR: got SIGTERM/SIGINT, forcing shutdown"),
+        (signal.SIGHUP, "kube-builder: interrupted by SIGHUP"),
+    ],
+)
+def test_with_defer_error_a_signal_ends_with_a_summary(
+    number: signal.Signals, last: str, bake: Bake, memory_cluster: MemoryCluster
+) -> None:
+    over = threading.Event()
+
+    def interrupt(request: SolveRequest) -> Mapping[str, str]:
+        if request.frontend_attrs.get("build-arg:WHO") == "two":
+            os.kill(os.getpid(), number)
+            over.wait(60)
+        return {"containerimage.digest": DIGEST}
+
+    memory_cluster.script.answer = interrupt
+    three = TWO.replace('["one", "two"]', '["one", "two", "zz"]') + 'target "zz" { args = { WHO = "zz" } }\n'
+    try:
+        run = bake(three, "-j", "defer-error,parallel=1")
+    finally:
+        over.set()
+    assert run.code == 128 + number
+    for said in ("[internal] target results", "one: succeeded done", "two: aborted done", "zz: not started done"):
+        assert said in run.stderr
+    assert run.stderr.splitlines()[-1] == last
+    assert any(line.startswith("DELETE") and "/namespaces/" in line for line in memory_cluster.asked)
+
+
+def test_other_modes_have_no_summary_after_a_signal(bake: Bake, memory_cluster: MemoryCluster) -> None:
+    over = threading.Event()
+
+    def interrupt(_: SolveRequest) -> Mapping[str, str]:
+        os.kill(os.getpid(), signal.SIGINT)
+        over.wait(60)
+        return {}
+
+    memory_cluster.script.answer = interrupt
+    try:
+        run = bake(TWO)
+    finally:
+        over.set()
+    assert run.code == 130
+    assert "target results" not in run.stderr
+    assert run.stderr.splitlines()[-1] == "kube-builder: interrupted by SIGINT"
 
 
 def fail(name: str) -> Callable[[SolveRequest], Mapping[str, str]]:

@@ -161,6 +161,34 @@ def test_nothing_that_is_printed_has_a_secret_or_commands_a_terminal(
         assert target["cache-to"][0]["secret_access_key"] == "***"
 
 
+WRITTEN = """
+variable "TOKEN" { default = "" }
+target "default" {
+  cache-from = ["type=gha,token=abc", { type = "gha", "token" = "def" }, "type=s3,bucket=b,region=r,session_token=ghi"]
+  cache-to   = ["type=gha,token=${TOKEN}"]
+}
+"""
+
+
+@pytest.mark.parametrize("value", ["abc-of-the-environment", "b", "gha", "abc", "def"])
+def test_a_credential_of_a_cache_is_printed_only_if_the_definition_has_it_in_clear(value: str, bake: Bake) -> None:
+    """A variable's value may also be a word that the definition has elsewhere."""
+    shown = []
+    for more in ({"env": {"TOKEN": value}}, {"env": {"BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP": "1"}}):
+        run = bake(WRITTEN, "--print", *(() if "TOKEN" in more["env"] else ("--var", f"TOKEN={value}")), **more)
+        assert run.code == 0, run.stderr
+        shown.append(json.loads(run.stdout)["target"]["default"])
+    for target in shown:
+        assert [one.get("token", one.get("session_token")) for one in target["cache-from"]] == ["abc", "def", "ghi"]
+        # A value that the file has as a token is not a secret of the environment.
+        assert target["cache-to"][0]["token"] == (value if value in ("abc", "def") else "***")
+
+
+def test_a_credential_of_an_override_is_not_printed(bake: Bake) -> None:
+    run = bake(WRITTEN, "--print", "--set", "*.cache-to=type=gha,token=xyz")
+    assert json.loads(run.stdout)["target"]["default"]["cache-to"] == [{"type": "gha", "token": "***"}]
+
+
 def test_the_command_that_grants_privileges_has_no_secret(bake: Bake) -> None:
     run = bake('target "default" { entitlements = ["network.host"] }', "--var", f"NPM_TOKEN={SECRET}")
     assert run.code == 2

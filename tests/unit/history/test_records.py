@@ -37,25 +37,54 @@ def test_the_name_of_a_build(attrs: dict[str, str], name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("attrs", "folder", "dockerfile", "name"),
+    ("attrs", "state", "name"),
     [
-        ({}, "/home/me/app", "/home/me/app/Dockerfile", "app"),
-        ({"target": "test"}, "/home/me/app", "/home/me/app/Dockerfile", "app (test)"),
-        ({"filename": "b.Dockerfile"}, "/home/me/app", "/home/me/app/docker/b.Dockerfile", "app/docker/b.Dockerfile"),
-        ({"filename": "b.Dockerfile"}, "/home/me/app", "/srv/docker/b.Dockerfile", "docker/b.Dockerfile"),
-        ({}, "/home/me/app", "-", "app"),
-        ({}, "-", "Dockerfile", ""),
+        # buildx 0.38.2, util/history/name_test.go
+        ({}, ("/tmp/project", "/tmp/project/deploy/Dockerfile.release"), "project/deploy/Dockerfile.release"),
+        ({}, ("/tmp/project", "/tmp/project/Dockerfile"), "project"),
+        ({"context": "subdir", "target": "release"}, ("/tmp/project", "/tmp/project/Dockerfile"), "subdir (release)"),
         (
-            {"context": "https://example.com/a.git?ref=main"},
-            "https://example.com/a.git?ref=main",
-            "Dockerfile",
-            "…#main",
+            {"filename": "Dockerfile.release", "vcs:localdir:dockerfile": "deploy"},
+            ("https://host.example/a.git", "/tmp/project/ignored/Dockerfile"),
+            "deploy/Dockerfile.release",
         ),
+        # Its rules
+        ({}, ("/tmp/project", "/tmp/project/sub/Dockerfile"), "project/sub"),
+        ({}, ("/tmp/project", "/etc/other/Dockerfile"), "other"),
+        ({}, ("/tmp/project", "/etc/other/app.Dockerfile"), "other/app.Dockerfile"),
+        ({}, ("/tmp/project", "-"), "project"),
+        ({"target": "app"}, ("-", "-"), "app"),
+        ({"vcs:localdir:context": "."}, ("/tmp/project", "Dockerfile"), "project"),
+        ({"filename": "Dockerfile", "vcs:localdir:dockerfile": "a/b/deploy"}, ("", ""), "a/b/deploy"),
+        ({}, ("git@host.example:a.git", "x"), ""),
+        ({}, ("/", "/Dockerfile"), ""),
     ],
 )
-def test_the_name_of_a_build_of_this_machine(attrs: dict[str, str], folder: str, dockerfile: str, name: str) -> None:
-    state = {"LocalPath": folder, "DockerfilePath": dockerfile}
-    assert records.make_build_name(attrs, state) == name.replace("…", "https://example.com/a.git")
+def test_the_name_of_a_build_that_this_machine_knows(attrs: dict[str, str], state: tuple[str, str], name: str) -> None:
+    local = records.read_local_source({"LocalPath": state[0], "DockerfilePath": state[1]})
+    assert records.make_build_name(attrs, local) == name
+
+
+@pytest.mark.parametrize(
+    ("context", "name"),
+    [
+        ("https://host.example/a.git?ref=main", "https://host.example/a.git#main"),
+        ("https://host.example/a.git?tag=v1&subdir=x", "https://host.example/a.git#refs/tags/v1"),
+        ("https://host.example/a.git#main:x", "https://host.example/a.git#main:x"),
+        ("https://host.example/input.tar?ref=main", "https://host.example/input.tar?ref=main"),
+    ],
+)
+def test_a_git_context_has_its_reference_as_fragment(context: str, name: str) -> None:
+    assert records.make_build_name({"context": context}) == name
+
+
+def test_paths_are_shown_relative_to_the_working_directory() -> None:
+    local = records.LocalSource(folder="/home/me/project", dockerfile="/home/me/project/deploy/Dockerfile")
+    shown = [local.show_folder(cwd) for cwd in ("/home/me/project", "/home/me", "/home/other", "/home/me/project/x")]
+    assert shown == [".", "project", "/home/me/project", "/home/me/project"]
+    assert local.show_dockerfile() == "deploy/Dockerfile"
+    assert records.LocalSource(folder="/a", dockerfile="/b/Dockerfile").show_dockerfile() == "/b/Dockerfile"
+    assert (records.NO_SOURCE.show_folder("/"), records.NO_SOURCE.show_dockerfile()) == ("", "")
 
 
 def test_running_builds_are_measured_by_the_daemons_clock() -> None:

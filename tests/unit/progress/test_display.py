@@ -9,6 +9,7 @@ import pytest
 from ci_buildx.errors import InputError, Interrupted, SolveError
 from ci_buildx.progress import display
 from ci_buildx.progress.display import BuildDisplay
+from ci_buildx.progress.plain import BUILDING, CONNECTING
 from ci_buildx.settings.values import ProgressMode
 from tests.unit.progress.recorded import RUN, T0, failed, log, logs, vertex, vertexes
 
@@ -46,6 +47,20 @@ def test_a_phase_looks_like_a_step_of_the_builder() -> None:
         "#1 1.500 pod b-0 is scheduled",
         "#1 DONE 3.0s",
     ]
+
+
+@pytest.mark.parametrize("mode", [ProgressMode.AUTO, ProgressMode.PLAIN, ProgressMode.GITHUB, ProgressMode.GITLAB])
+@pytest.mark.parametrize(
+    ("heading", "line"),
+    [(BUILDING, '#0 building with "a{b}" instance using kubernetes driver'), (CONNECTING, "#0 builder: a{b}")],
+)
+def test_the_first_line_of_a_log_names_the_builder(mode: ProgressMode, heading: str, line: str) -> None:
+    stream = io.StringIO()
+    shown = display.open_display(mode, stream, env={}, clock=Clock(), builder="a{b}", heading=heading)
+    with shown.begin_phase("booting builder"):
+        pass
+    shown.close()
+    assert stream.getvalue().startswith(f"{line}\n\n")
 
 
 @pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.RAWJSON, ProgressMode.GITHUB, ProgressMode.GITLAB])
