@@ -48,7 +48,7 @@ class PodChooser:
     """Chooses a pod of each node, and holds the slots of a build that shares pods with others. Thread-safe.
 
     Slots are given up by :meth:`close`, which the main thread also calls if a signal ends the build. Without
-    ``claims``, it never takes one. Builds of one process that have common ``turns``, by node, claim one after the
+    ``claims``, it never takes one: no build begins yet, it only needs a pod of each node to ask. Builds of one process that have common ``turns``, by node, claim one after the
     other: at most one of them waits in a node's queue.
     """
 
@@ -128,7 +128,8 @@ class PodChooser:
         else:
             key = self._make_key(node)
             chosen, why = by_name[choose_pod(key, by_name)], f"by the sticky key {key!r}"
-        self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why))
+        if self._claims:
+            self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why))
         return chosen
 
     def _take_slot_or_elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
