@@ -48,8 +48,8 @@ class PodChooser:
     """Chooses a pod of each node, and holds the slots of a build that shares pods with others. Thread-safe.
 
     Slots are given up by :meth:`close`, which the main thread also calls if a signal ends the build. Without
-    ``claims``, it never takes one: no build begins yet, it only needs a pod of each node to ask. Builds of one process that have common ``turns``, by node, claim one after the
-    other: at most one of them waits in a node's queue.
+    ``claims``, it takes none, because no build begins in its pods yet. Builds of one process that have common
+    ``turns``, by node, claim one after the other: at most one of them waits in a node's queue.
     """
 
     def __init__(
