@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,15 +31,19 @@ class Peer:
     ground: Ground
     namespace: str
 
-    def call(self, *arguments: str) -> Run:
+    def call(self, *arguments: str, cwd: Path | None = None, variables: Mapping[str, str] | None = None) -> Run:
         """Run buildx."""
         kubeconfig = str(self.ground.cluster.kubeconfig)
         env = {**self.ground.env, "KUBECONFIG": kubeconfig, "BUILDX_CONFIG": str(self.ground.folder / "buildx")}
-        return measure.run([str(programs.path("buildx")), *arguments], env=env)
+        return measure.run([str(programs.path("buildx")), *arguments], env={**env, **(variables or {})}, cwd=cwd)
 
     def build(self, builder: str, context: Path, *options: str) -> Run:
         """Run one build."""
         return self.call("build", "--builder", builder, *options, str(context))
+
+    def bake(self, builder: str, context: Path, variables: Mapping[str, str]) -> Run:
+        """Build the default targets of a folder's definition."""
+        return self.call("bake", "--builder", builder, "--progress", "plain", cwd=context, variables=variables)
 
     def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False, replicas: int = 1) -> Run:
         """Create a running builder with one node on a cluster node of that architecture, or append such a node."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bench.arena import Arena
-from bench.lines import action, before, boot, cached, cluster, cold, memory, native, upload, whole
+from bench.lines import action, bake, before, boot, cached, cluster, cold, memory, native, upload, whole
 from bench.series import Comparison
 
 Line = Callable[[Arena], Iterator[Comparison]]
@@ -17,6 +17,7 @@ LINES: dict[str, Line] = {
     "upload": upload.compare,
     "memory": memory.compare,
     "native": native.compare,
+    "bake": bake.compare,
     "action": action.compare,
     "cold": cold.compare,
     "before": before.compare,

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from ci_buildx.bake.execution import FailureMode, TargetExecution
+from ci_buildx.bake.grouping import PodFolders, group_linked
 from ci_buildx.bake.jobs import TargetJob
 from ci_buildx.build import run as build_run
 from ci_buildx.build.build_run import BuildRun, Hear, collect_secrets
@@ -30,7 +31,7 @@ from ci_buildx.settings.values import Settings
 
 if TYPE_CHECKING:
     from ci_buildx.build.connect import NodeConnection
-    from ci_buildx.build.shared_folders import SharedFolders
+    from ci_buildx.build.target_pods import TargetGroup, TargetPods
     from ci_buildx.builder.boot.watch import Boot
     from ci_buildx.model.status import VertexWarning
 
@@ -154,7 +155,8 @@ class _TargetWork:
         self._errors: dict[str, BaseException] = {}
         self._started: set[str] = set()
         self._lock = threading.Lock()
-        self._folders: dict[str, SharedFolders] = {}
+        self._groups: dict[str, TargetGroup] = {}
+        self._folders: PodFolders | None = None
 
     def _narrow(self, job: TargetJob) -> Plan:
         """Return the part of the builder's plan for a target. Raises InputError."""
@@ -184,41 +186,61 @@ class _TargetWork:
 
     def run(self) -> BakeOutcome:
         """Build all targets. Raises the first failure, unless the mode defers it."""
-        from ci_buildx.build.connect import connect_nodes
+        from ci_buildx.build.target_pods import open_target_pods
 
         for job in self._jobs:
             if not job.linked:
                 build_run.warn_without_output(replace(self._site, settings=job.settings))
-        with connect_nodes(self._site, self._builder) as (boot, connections):
-            build_run.start_background_work(self._site, several=len(connections) > 1)
-            with self._open_folders(connections):
+        groups = self._group_targets()
+        with open_target_pods(self._site, self._builder, groups=len(groups)) as pods:
+            build_run.start_background_work(self._site, several=len(pods.connections) > 1)
+            self._plans = {job.name: self._replan(job, pods.connections) for job in self._jobs}
+            for group in groups:
+                self._groups |= dict.fromkeys((job.name for job in group), self._make_group(pods, group))
+            with self._open_folders(pods):
                 threads = [
-                    start_thread(lambda job=job: self._build_target(job, boot, connections))  # type: ignore[misc]
+                    start_thread(lambda job=job: self._build_target(job, pods.boot))  # type: ignore[misc]
                     for job in self._jobs
                 ]
                 for one in threads:
                     one.done.wait()
         return self._judge()
 
+    def _group_targets(self) -> list[list[TargetJob]]:
+        """Return the targets that wait for each other, which must meet in one pod of a node."""
+        if self._execution.mode is FailureMode.DEFER_OUTPUT:
+            return [list(self._jobs)]
+        return group_linked(self._jobs)
+
+    def _make_group(self, pods: TargetPods, group: Sequence[TargetJob]) -> TargetGroup:
+        site = replace(self._site, settings=group[0].settings, label=self._make_label(group[0]))
+        nodes = [node.name for job in group for node in self._plans[job.name].nodes]
+        return pods.make_group(site, [job.name for job in group], nodes)
+
+    def _make_label(self, job: TargetJob) -> str:
+        return job.name if len(self._jobs) > 1 else ""
+
+    def _replan(self, job: TargetJob, connections: Sequence[NodeConnection]) -> Plan:
+        """Return a target's plan, without nodes that could not be scheduled: another one emulates them."""
+        known = {one.node.name for one in connections}
+        if all(node.name in known for node in self._plans[job.name].nodes):
+            return self._plans[job.name]
+        return plan.narrow(Plan(nodes=tuple(one.node for one in connections)), job.settings.build.platforms)
+
     @contextmanager
-    def _open_folders(self, connections: Sequence[NodeConnection]) -> Iterator[None]:
-        """Open the sessions of folders that targets share on a node. They end after all targets."""
+    def _open_folders(self, pods: TargetPods) -> Iterator[None]:
+        """Share folders of targets in the same pod. Their sessions end after all targets."""
         if len(self._jobs) < 2:
             yield
             return
-        from ci_buildx.build.shared_folders import open_shared_folders
-
         with ExitStack() as undo:
-            for one in connections:
-                there = [name for name, part in self._plans.items() if one.node.name in {n.name for n in part.nodes}]
-                builds = [job.settings.build for job in self._jobs if job.name in there]
-                opened = open_shared_folders(one, builds, self._site.env, self._site.display)
-                self._folders[one.node.name] = undo.enter_context(opened)
+            self._folders = PodFolders(self._jobs, self._plans, self._site, undo, several=pods.spread is not None)
             yield
 
-    def _share(self, job: TargetJob, node: str) -> dict[str, str]:
-        shared = self._folders.get(node)
-        return shared.make_attributes(job.settings.build, self._site.env) if shared is not None else {}
+    def _share(self, job: TargetJob, connection: NodeConnection) -> dict[str, str]:
+        if self._folders is None:
+            return {}
+        return self._folders.open(connection).make_attributes(job.name, job.settings.build, self._site.env)
 
     def _judge(self) -> BakeOutcome:
         failed = [error for name, error in self._errors.items() if name not in self._links.aborted]
@@ -262,14 +284,14 @@ class _TargetWork:
         stopped = isinstance(self._errors.get(name, Stopped()), Stopped)
         return "aborted" if stopped or name in self._links.aborted else "failed"
 
-    def _build_target(self, job: TargetJob, boot: Boot, connections: Sequence[NodeConnection]) -> None:
+    def _build_target(self, job: TargetJob, boot: Boot) -> None:
         """Build one target and record how it ended."""
         try:
             with self._slots:
                 if self._site.stop.is_set():
                     raise Stopped
                 self._started.add(job.name)
-                result = self._solve(job, boot, connections)
+                result = self._solve(job, boot)
             with self._lock:
                 self._results[job.name] = result
         except BaseException as error:
@@ -283,29 +305,27 @@ class _TargetWork:
             self._links.fail(job.name, error)
             if self._execution.mode is not FailureMode.DEFER_ERROR:
                 self._site.stop.set()
+        finally:
+            self._groups[job.name].leave(job.name)
 
-    def _solve(self, job: TargetJob, boot: Boot, connections: Sequence[NodeConnection]) -> BuildResult:
+    def _solve(self, job: TargetJob, boot: Boot) -> BuildResult:
         stop, done = threading.Event(), threading.Event()
-        label = job.name if len(self._jobs) > 1 else ""
+        place = self._groups[job.name].reach()
         site = replace(
             self._site,
             settings=job.settings,
             stop=stop,
             clocks=build_run.start_clocks(job.settings.build, self._site.display),
             checkout=origin.start_git_attributes(job.settings.build, self._site.env, warn=self._site.display.warn),
-            label=label,
+            label=self._make_label(job),
             join=lambda node: self._links.join(job.name, node, stop),
-            share=lambda node: self._share(job, node),
+            share=lambda node: self._share(job, place.find(node)),
         )
         narrowed = self._plans[job.name]
         site = build_run.add_builder_load(site, replace(self._builder, plan=narrowed))
         start_thread(lambda: self._forward_stop(stop, done))
         try:
-            known = {one.node.name: one for one in connections}
-            missing = [node.name for node in narrowed.nodes if node.name not in known]
-            if missing:
-                # A node that could not be scheduled was replaced by emulation on another one.
-                narrowed = plan.narrow(Plan(nodes=tuple(one.node for one in connections)), job.settings.build.platforms)
+            known = {one.node.name: one for one in place.connections}
             chosen = [replace(known[node.name], node=node) for node in narrowed.nodes]
             solved = build_run.solve_connected(site, self._builder, boot, chosen, self._store)
             return build_run.finish_build(site, self._builder, solved, self._store)

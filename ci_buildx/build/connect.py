@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from ci_buildx.build import builder_scope
 from ci_buildx.build.build_run import BOOTING, BuildRun
 from ci_buildx.build.dialer import PodDialer
 from ci_buildx.build.pod_choice import PodChooser
-from ci_buildx.builder import plan
 from ci_buildx.builder.boot.observation import UNSCHEDULABLE
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
@@ -34,7 +33,8 @@ from ci_buildx.transport.race import TransportWinner
 if TYPE_CHECKING:
     from ci_buildx.build.boot_notes import BootNotes
 
-T = TypeVar("T")
+RaceToPod = Callable[[], TransportWinner[Control]]
+ReuseConnection = Callable[[str, TransportWinner[Control] | None, RaceToPod], TransportWinner[Control]]
 
 _LOG = debug.get_log("build")
 _CHOICES = 3
@@ -54,10 +54,6 @@ def _refuse_replacement(_: NodeConnection, failure: KubeBuilderError) -> NodeCon
     raise failure
 
 
-def _find_none(_: NodeConnection) -> NodeConnection | None:
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConnection:
     """A connection to a node's buildkitd in ``pod``, which has answered.
@@ -73,7 +69,7 @@ class NodeConnection:
     number: int = 0
     change_pod: Callable[[NodeConnection, KubeBuilderError], NodeConnection] = _refuse_replacement
     """Connects to another pod after this one was lost by a failure. Raises that failure if no retry is left."""
-    find_newer: Callable[[NodeConnection], NodeConnection | None] = _find_none
+    find_newer: Callable[[NodeConnection], NodeConnection | None] = lambda _: None
     """Returns the connection that has replaced this one for another build on the node, None if there is none."""
 
     @property
@@ -116,6 +112,18 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
     If a node cannot be scheduled and the plan left emulation to the scheduler, another node emulates its platforms.
     Raises BootError if a pod cannot start, TransportError if none can be reached.
     """
+    with reach_nodes(site, builder) as (connector, connections):
+        yield connector.boot, connections
+
+
+@contextmanager
+def reach_nodes(
+    site: BuildRun, builder: Builder, *, reuse: ReuseConnection | None = None
+) -> Iterator[tuple[NodeConnector, list[NodeConnection]]]:
+    """Do as :func:`connect_nodes`, and yield the connector as well.
+
+    With ``reuse``, more builds will be placed in the pods, each with its own slot: so none is claimed here.
+    """
     with ExitStack() as undo:
         with site.phases.measure("boot"), site.boot or site.display.begin_phase(BOOTING) as phase:
             timeout = site.settings.builder.timeout if builder.timeout is None else builder.timeout
@@ -130,29 +138,29 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
             boot = undo.enter_context(
                 Boot(site.kube, builder, deadline=deadline, explain=explain, stop=site.stop, fresh=fresh)
             )
-            chooser = PodChooser(site, builder, boot, phase)
+            chooser = PodChooser(site, builder, boot, phase, claims=reuse is None)
             undo.callback(chooser.close)
-            seats = {node.name: _NodeSeat(left=site.settings.retries) for node in builder.plan.nodes}
-            connector = _NodeConnector(
+            connector = NodeConnector(
                 site=site,
                 builder=builder,
                 boot=boot,
                 phase=phase,
                 chooser=chooser,
                 undo=undo,
-                seats=seats,
+                seats={node.name: NodeSeat(left=site.settings.retries) for node in builder.plan.nodes},
                 notes=notes,
+                reuse=reuse,
             )
             try:
                 connections = connector.reach_all()
             finally:
                 if notes is not None:
                     notes.clear()
-        yield boot, connections
+        yield connector, connections
 
 
 @dataclass(slots=True, kw_only=True)
-class _NodeSeat:
+class NodeSeat:
     """The pods that builds of one node use, one after the other; ``left`` is how many more may be lost.
 
     ``changing`` is held while a lost pod is replaced, because the targets of a bake lose it together.
@@ -165,8 +173,11 @@ class _NodeSeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NodeConnector:
-    """One boot: the state that all nodes share while they start."""
+class NodeConnector:
+    """One boot: the state that all nodes share while they start.
+
+    ``reuse`` returns the connection to a pod, given the one that broke, if any, and how to connect anew.
+    """
 
     site: BuildRun
     builder: Builder
@@ -174,16 +185,20 @@ class _NodeConnector:
     phase: DisplayPhase
     chooser: PodChooser
     undo: ExitStack
-    seats: Mapping[str, _NodeSeat]
+    seats: Mapping[str, NodeSeat]
     notes: BootNotes | None
+    reuse: ReuseConnection | None = None
 
     def reach_all(self) -> list[NodeConnection]:
+        """Connect to one pod of each node. Raises as :func:`connect_nodes` does."""
         nodes = self.builder.plan.nodes
         found = run_all([partial(self.try_reach, node) for node in nodes], stop=self.site.stop)
         planned = self.builder.plan
         for node, connection in zip(nodes, found, strict=True):
             if isinstance(connection, BootError):
-                planned = self.emulate(planned, node, connection)
+                from ci_buildx.build.emulated_nodes import emulate_node  # clusters seldom lack a node
+
+                planned = emulate_node(self, planned, node, connection)
         reached = {one.node.name: one for one in found if isinstance(one, NodeConnection)}
         connections = [replace(reached[node.name], node=node) for node in planned.nodes]
         for one in connections:
@@ -198,21 +213,6 @@ class _NodeConnector:
             if failure.reason == UNSCHEDULABLE and node.by_scheduling:
                 return failure
             raise
-
-    def emulate(self, planned: plan.Plan, node: NodePlan, failure: BootError) -> plan.Plan:
-        """Return the plan without a node that could not be scheduled, and remove that node's Job."""
-        changed = plan.replan(planned, node.architecture or "")
-        if changed is None:
-            if not self.site.settings.build.platforms:
-                fix = f"{failure.fix}; or set --platform to the architecture of the cluster's nodes"
-                raise BootError(failure.subject, failure.reason, failure.detail, fix=fix) from failure
-            raise failure
-        find.remove_failed_node(self.site.kube, self.builder, node)
-        for kept in changed.nodes:
-            self.phase.add_output(kept.reason)
-            if kept not in planned.nodes and self.site.settings.keep:
-                find.update_node_annotations(self.site.kube, self.builder, kept)
-        return changed
 
     def reach(self, node: NodePlan) -> NodeConnection:
         """Choose a pod of the node and connect to it while it starts."""
@@ -253,7 +253,7 @@ class _NodeConnector:
                 self.count_loss(seat, failure)
                 self.boot.begin_again(node, pod.name if pod else "", self.phase.add_output)
 
-    def count_loss(self, seat: _NodeSeat, failure: KubeBuilderError) -> None:
+    def count_loss(self, seat: NodeSeat, failure: KubeBuilderError) -> None:
         """Use one of the retries, and show it."""
         from ci_buildx.build import retries
 
@@ -314,15 +314,16 @@ class _NodeConnector:
         current = self.seats[lost.node.name].current
         return replace(current, node=lost.node) if current is not None and current.number > lost.number else None
 
-    def join(self, node: NodePlan, pod: PodView) -> NodeConnection:
-        """Connect to the pod over the first transport that answers."""
-        winner = self.race(node, pod)
+    def join(self, node: NodePlan, pod: PodView, broken: TransportWinner[Control] | None = None) -> NodeConnection:
+        """Connect to the pod over the first transport that answers; again, if that connection is ``broken``."""
+        race = partial(self.race, node, pod)
+        winner = race() if self.reuse is None else self.reuse(pod.name, broken, race)
         number = self.seats[node.name].number
 
         def renew() -> NodeConnection:
             winner.value.close()
             self.boot.extend_deadline()
-            return replace(self.join(node, self.boot.find_pod(pod.name) or pod), number=number)
+            return replace(self.join(node, self.boot.find_pod(pod.name) or pod, winner), number=number)
 
         connection = NodeConnection(
             node=node,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,14 +47,27 @@ def make_elastic_node(builder: Builder, node: NodePlan) -> ElasticNode | None:
 class PodChooser:
     """Chooses a pod of each node, and holds the slots of a build that shares pods with others. Thread-safe.
 
-    Slots are given up by :meth:`close`, which the main thread also calls if a signal ends the build.
+    Slots are given up by :meth:`close`, which the main thread also calls if a signal ends the build. Without
+    ``claims``, it takes none, because no build begins in its pods yet. Builds of one process that have common
+    ``turns``, by node, claim one after the other: at most one of them waits in a node's queue.
     """
 
-    def __init__(self, site: BuildRun, builder: Builder, boot: Boot, phase: DisplayPhase) -> None:
+    def __init__(
+        self,
+        site: BuildRun,
+        builder: Builder,
+        boot: Boot,
+        phase: DisplayPhase,
+        *,
+        claims: bool = True,
+        turns: Mapping[str, threading.Lock] | None = None,
+    ) -> None:
         self._site = site
         self._builder = builder
         self._boot = boot
         self._phase = phase
+        self._claims = claims
+        self._turns = turns or {}
         self._lock = threading.Lock()
         self._keeper: LeaseKeeper | None = None
         self._cordoned: CordonedNodes | None = None
@@ -70,7 +83,7 @@ class PodChooser:
         Raises BootError, QueueTimeout, Stopped, KubeError.
         """
         lasting = bool(self._site.settings.builder_name)
-        shared = node.pooled and (lasting or self._site.settings.keep)
+        shared = self._claims and node.pooled and (lasting or self._site.settings.keep)
         if node.replicas == 1 and not lasting:
             pod = self._boot.wait_until_scheduled(node)
             return self._take_slot_or_elect(node, (pod,)) if shared else pod
@@ -115,14 +128,16 @@ class PodChooser:
         else:
             key = self._make_key(node)
             chosen, why = by_name[choose_pod(key, by_name)], f"by the sticky key {key!r}"
-        self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why))
+        if self._claims:
+            self._add_output(node, explain_choice(chosen, self._boot.list_pods(node), why))
         return chosen
 
     def _take_slot_or_elect(self, node: NodePlan, pods: Sequence[PodView]) -> PodView:
         """Claim a slot; choose by the key alone if the account may not, and the number of builds is unbounded."""
         self._wait_for_turn(node)
         try:
-            return self._take_slot(node)
+            with self._take_turn(node):
+                return self._take_slot(node)
         except Forbidden as failure:
             if node.max_builds:
                 raise
@@ -143,6 +158,24 @@ class PodChooser:
             while earlier.pooled and not self._placed[name].wait(_TICK):
                 if self._site.stop.is_set():
                     raise Stopped
+
+    @contextmanager
+    def _take_turn(self, node: NodePlan) -> Iterator[None]:
+        """Let no other build with the same turns claim a slot of the node meanwhile.
+
+        A build that has lost its pod does not wait for them: one of them may wait for a slot that it still holds.
+        """
+        turn = self._turns.get(node.name)
+        if turn is None or node.name in self._retried:
+            yield
+            return
+        while not turn.acquire(timeout=_TICK):
+            if self._site.stop.is_set():
+                raise Stopped
+        try:
+            yield
+        finally:
+            turn.release()
 
     def _take_slot(self, node: NodePlan) -> PodView:
         from ci_buildx.builder.pool.placement import explain_placement
@@ -225,4 +258,5 @@ class PodChooser:
     def _make_key(self, node: NodePlan) -> str:
         from ci_buildx.build.context import sticky_key
 
-        return sticky_key.make_sticky_key(self._site.settings, node.platforms, self._site.env)
+        site = self._site
+        return sticky_key.make_sticky_key(site.settings, node.platforms, site.env, target=site.label)

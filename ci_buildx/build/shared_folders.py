@@ -68,22 +68,33 @@ def group_folders(builds: Iterable[Iterable[FolderKey]]) -> list[FolderSession]:
 
 
 class SharedFolders:
-    """The sessions of one node."""
+    """The sessions in one pod. ``users`` has the targets that were sent to a folder's session."""
 
     def __init__(self, sessions: Mapping[FolderKey, BuildSession]) -> None:
         self._sessions = sessions
+        self.users: dict[FolderKey, set[str]] = {one: set() for one in sessions}
 
-    def make_attributes(self, build: BuildSettings, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the frontend attributes that name the sessions of a build's folders."""
-        known = self._sessions
-        return {f"{ATTRIBUTE}{one.name}": known[one].id for one in list_folders(build, env) if one in known}
+    def make_attributes(self, target: str, build: BuildSettings, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the frontend attributes that name the sessions of a target's folders."""
+        known = [one for one in list_folders(build, env) if one in self._sessions]
+        for one in known:
+            self.users[one].add(target)
+        return {f"{ATTRIBUTE}{one.name}": self._sessions[one].id for one in known}
 
 
 @contextmanager
 def open_shared_folders(
-    connection: NodeConnection, builds: Iterable[BuildSettings], env: Mapping[str, str], display: BuildDisplay
+    connection: NodeConnection,
+    builds: Iterable[BuildSettings],
+    env: Mapping[str, str],
+    display: BuildDisplay,
+    *,
+    several: bool = False,
 ) -> Iterator[SharedFolders]:
-    """Open the sessions for the folders that builds on a node share; close them and show what was sent."""
+    """Open the sessions for the folders that builds share in a pod; close them and show what was sent.
+
+    ``builds`` are those that may come to the pod, one of ``several`` of its node.
+    """
     keys = [list_folders(build, env) for build in builds]
     served: dict[FolderKey, FileSyncService] = {}
     sessions: dict[FolderKey, BuildSession] = {}
@@ -95,8 +106,11 @@ def open_shared_folders(
             for name, path in group.folders.items():
                 served[FolderKey(name, path, group.context)] = service
                 sessions[FolderKey(name, path, group.context)] = session
-        yield SharedFolders(sessions)
+        shared = SharedFolders(sessions)
+        yield shared
     for key, service in served.items():
         if sent := service.sent.get(key.name, 0):
-            count = sum(key in one for one in keys)
-            display.note("shared folders", f"{key.path} ({key.name}): {format_amount(sent)} for {count} targets")
+            count = len(shared.users[key])
+            targets = f"{count} targets" if count > 1 else "1 target"
+            where = f" in pod {connection.pod}" if several else ""
+            display.note("shared folders", f"{key.path} ({key.name}): {format_amount(sent)} for {targets}{where}")

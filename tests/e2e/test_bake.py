@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import layout, pushed
+from devcluster import layout, programs, pushed
 from devcluster.registry import Registry
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product, Run
@@ -226,3 +226,67 @@ target "many" {
     (shown,) = re.findall(r"\(context\): ([0-9.]+)MB for 40 targets", run.stderr)
     assert 4.19 <= float(shown) < 4.3, "its bytes and their frames, once"
     assert builders.left() == []
+
+
+TWELVE = r"""
+variable "REF" {}
+group "default" { targets = ["app"] }
+target "app" {
+  name              = "app-${n}"
+  matrix            = { n = range(12) }
+  platforms         = ["linux/amd64", "linux/arm64"]
+  args              = { N = n }
+  labels            = { n = n }
+  attest            = ["type=provenance,disabled=true"]
+  tags              = ["${REF}-${n}:1"]
+  output            = ["type=image,push=true,rewrite-timestamp=true"]
+  dockerfile-inline = <<EOT
+FROM busybox AS base
+COPY note /note
+RUN uname -m > /machine
+FROM base
+ARG N
+RUN echo $N > /number
+EOT
+}
+"""
+
+
+def test_twelve_targets_with_a_common_stage_are_what_docker_buildx_builds(
+    product: Product, context: Path, reference: str, open_registry: Registry, name: str
+) -> None:
+    """docker buildx builds again, without the cache, on each node of the same builder."""
+    (context / "docker-bake.hcl").write_text(TWELVE)
+    (context / "note").write_text("hello\n")
+    there = Product(cwd=context, env={**product.env, "SOURCE_DATE_EPOCH": "1700000000"}, config=product.config)
+    base = reference.rpartition(":")[0]
+    kept = there.run(
+        *("bake", "--keep", "--buildkitd-config", str(product.config), "--var", f"REF={base}"),
+        *("--metadata-file", "ours.json"),
+    )
+    assert kept.code == 0, kept.stderr
+    try:
+        theirs: dict[str, dict[str, str]] = {}
+        for platform in ("linux/amd64", "linux/arm64"):
+            file = context.parent / f"{platform.partition('/')[2]}.json"
+            script = f"""
+set -e
+export BUILDX_CONFIG="$PWD/../buildx-{platform.partition("/")[2]}"
+{programs.path("buildx")} create --name exposed --driver remote "$BUILDKIT_HOST"
+{programs.path("buildx")} bake --builder exposed --no-cache --var REF={base}-theirs --set '*.platform={platform}' \\
+  --metadata-file {file}
+"""
+            run = there.run("exec", "--platform", platform, kept.builder, "--", "sh", "-c", script)
+            assert run.code == 0, run.stderr
+            for target, metadata in json.loads(file.read_text()).items():
+                if target.startswith("app-"):
+                    theirs.setdefault(target, {})[platform] = metadata["containerimage.digest"]
+        ours = {}
+        for target, metadata in json.loads((context / "ours.json").read_text()).items():
+            digest = metadata["containerimage.digest"]
+            found = pushed.images(open_registry.url, f"e2e/{name}-{target.partition('-')[2]}", digest)
+            ours[target] = {platform: image.digest for platform, image in found.items()}
+        assert len(ours) == 12
+        assert ours == theirs
+    finally:
+        there.run("rm", kept.builder)

@@ -16,11 +16,18 @@ from ci_buildx.model import reference
 from ci_buildx.model.platform import Platform
 from ci_buildx.model.programs import find_checkout
 from ci_buildx.settings.contexts import STDIN, is_git
+from ci_buildx.settings.names import DEFAULT_STICKY_KEY
 from ci_buildx.settings.values import BuildSettings, Settings
 
 
-def make_sticky_key(settings: Settings, platforms: Sequence[Platform], env: Mapping[str, str]) -> str:
-    """Return the key of the part of a build that builds ``platforms``."""
+def make_sticky_key(
+    settings: Settings, platforms: Sequence[Platform], env: Mapping[str, str], *, target: str = ""
+) -> str:
+    """Return the key of the part of a build that builds ``platforms``.
+
+    ``target`` is the name of one of several targets that are built together. Their contexts are often the same, so the
+    default key has it as well: otherwise all would prefer the same pod.
+    """
     build = settings.build
     repo, path = find_place(build, env)
     values = {
@@ -30,7 +37,10 @@ def make_sticky_key(settings: Settings, platforms: Sequence[Platform], env: Mapp
         "target": build.target,
         "platform": ",".join(sorted(map(str, platforms))),
     }
-    return origin.add_trust_scope(settings.sticky_key.fill(values), env)
+    key = settings.sticky_key.fill(values)
+    if target and settings.sticky_key.template == DEFAULT_STICKY_KEY:
+        key = f"{key}#{target}"
+    return origin.add_trust_scope(key, env)
 
 
 def find_place(build: BuildSettings, env: Mapping[str, str]) -> tuple[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ci_buildx.ci.github.bake_steps import find_list
 from ci_buildx.ci.github.digest_jobs import find_digest_jobs, merge_digest_jobs
 from ci_buildx.ci.github.migrate_job import JobMigration, Notes
 from ci_buildx.ci.github.workflow import Workflow, WorkflowJob, WorkflowStep
@@ -78,17 +79,14 @@ def _note_call(job: WorkflowJob, called: str) -> MigrationNote:
 
 
 def _note_step(step: WorkflowStep) -> Iterator[MigrationNote]:
-    if step.peer == "bake":
-        text = "bake-action stays: org/kube-builder/bake has its inputs, and needs no setup-buildx-action"
-        yield _note(MigrationVerdict.BY_HAND, step.line, text)
-    elif step.uses.startswith("./"):
+    if step.uses.startswith("./"):
         yield _note(
             MigrationVerdict.LEFT,
             step.line,
             f"{step.uses} is a local action: migrate its action.yml too if it builds images",
         )
     elif step.uses.startswith("docker/"):
-        if not step.peer:
+        if not (step.peer or find_list(step)):
             yield _note(MigrationVerdict.LEFT, step.line, f"{step.title} stays")
     elif _OTHER_BUILD.search(step.uses.partition("@")[0]):
         yield _note(MigrationVerdict.BY_HAND, step.line, f"{step.title} builds images and stays")

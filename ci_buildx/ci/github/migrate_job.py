@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ci_buildx.ci import inputs as offered
-from ci_buildx.ci.github import folding
+from ci_buildx.ci.github import bake_steps, folding
 from ci_buildx.ci.github.build_edit import StepEdit
 from ci_buildx.ci.github.builder_inputs import BuilderInputs, collect_platforms, convert_inputs
 from ci_buildx.ci.github.workflow import Workflow, WorkflowJob, WorkflowStep, match_step
@@ -41,10 +41,11 @@ class JobMigration:
 
     def run(self) -> None:
         """Migrate the job; without a build that can be replaced, nothing of it changes."""
-        for step in self.job.list_steps("build-push"):
+        self._migrate_lists()
+        for step in self.job.list_steps("build-push", "bake"):
             reason = self._explain_refusal(step)
             if reason:
-                self.notes.add(MigrationVerdict.BY_HAND, step, f"build-push-action stays: {reason}")
+                self.notes.add(MigrationVerdict.BY_HAND, step, f"{step.peer}-action stays: {reason}")
             else:
                 self.builds[step.index] = StepEdit(step)
         if not self.builds:
@@ -57,9 +58,26 @@ class JobMigration:
         self._migrate_emulators()
         self._migrate_logins()
         for edit in self.builds.values():
+            if edit.step.peer == "bake":
+                self._migrate_bake(edit)
+                continue
             self._note_build(edit.step)
             self._keep_loaded(edit)
             edit.apply(self.edits, ACTION)
+
+    def _migrate_bake(self, edit: StepEdit) -> None:
+        bake_steps.add_source(edit)
+        for verdict, text in bake_steps.list_notes(edit.step, docker_driver=not self.job.list_steps("setup-buildx")):
+            self.notes.add(verdict, edit.step, text)
+        edit.apply(self.edits, bake_steps.ACTION)
+
+    def _migrate_lists(self) -> None:
+        """Replace the steps that list a definition's targets; they need no builder."""
+        for step in self.job.steps:
+            if action := bake_steps.find_list(step):
+                self.edits.set_scalar(step.entries["uses"].value, action)
+                self.gone.append(step)
+                self.notes.add(MigrationVerdict.CARRIED, step, f"{step.title} is {action}, with its inputs and output")
 
     def _note_helpers(self) -> None:
         for step in self.job.list_steps("setup-buildx", "setup-qemu", "metadata", "login"):
@@ -67,7 +85,9 @@ class JobMigration:
 
     def _explain_refusal(self, step: WorkflowStep) -> str:
         """Return why a build stays, or an empty text."""
+        baked = step.peer == "bake"
         known = {option.name for option in offered.list_inputs(OptionSurface.GITHUB)}
+        known = bake_steps.list_known_inputs() if baked else known
         given = step.document.get_value(step.node, "with")
         if step.is_shared or not step.is_block:
             return "it uses YAML anchors or flow style"
@@ -81,7 +101,7 @@ class JobMigration:
             return f"its runner is {self.job.runner}, and kube-builder builds on Linux"
         if place := self._find_local_registry(step):
             return f"{place} is on the runner, which the cluster cannot reach"
-        return ""
+        return bake_steps.explain_source(step) if baked else ""
 
     def _find_local_registry(self, step: WorkflowStep) -> str:
         """Return the address of a registry on the runner that the build may use, or an empty text."""
@@ -125,7 +145,8 @@ class JobMigration:
     def _migrate_builder(self) -> None:
         """Replace setup-buildx by inputs of the build, or by a setup step for several builds."""
         setups = self.job.list_steps("setup-buildx")
-        shared = len(setups) == 1 and len(self.builds) > 1
+        baked = any(step.peer == "bake" for step in self._list_builds())  # its platforms are in the definition
+        shared = len(setups) == 1 and len(self.builds) > 1 and not baked
         if not setups or any(step.is_shared or not step.is_block for step in setups):
             self._build_alone(None)
         elif len(setups) > 1 or (shared and collect_platforms(self.job, setups[0], self._list_builds()) is None):
@@ -153,11 +174,11 @@ class JobMigration:
         """Give each build a builder of its own, and remove setup-buildx unless others need it."""
         for edit in self.builds.values():
             self._give_builder(edit, setup)
+        if len(self.builds) > 1:
+            first = self._list_builds()[0]
+            text = f"each of {len(self.builds)} builds has its own builder; {SETUP} makes one for all"
+            self.notes.add(MigrationVerdict.CHANGED, first, text)
         if setup is None:
-            if len(self.builds) > 1:
-                first = self._list_builds()[0]
-                text = f"each of {len(self.builds)} builds has its own builder; {SETUP} makes one for all"
-                self.notes.add(MigrationVerdict.CHANGED, first, text)
             for step in self.job.list_steps("setup-buildx"):
                 self.notes.add(
                     MigrationVerdict.LEFT, step, "setup-buildx-action stays: it uses YAML anchors or flow style"

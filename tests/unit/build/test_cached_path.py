@@ -35,6 +35,11 @@ NOT_NEEDED = {
     *("ci_buildx.fsutil.automaton", "ci_buildx.registry.client", "ci_buildx.session.ssh"),
     "ci_buildx.transport.tunnel",
 }
+OTHER_VERBS = tuple(
+    f"ci_buildx.{name}"
+    for name in ("bake", "hcl", "gotemplate", "imagetools", "history", "manage.exposure", "ci", "build.target_pods")
+)
+"""What bake, imagetools, history, merge and exec have of their own."""
 if sys.version_info < (3, 13):  # from then on pathlib leaves urllib.parse, which has it, to those who need it
     NOT_NEEDED.add("ipaddress")
 CODE = """
@@ -112,6 +117,7 @@ def test_nothing_is_imported_that_it_does_not_need() -> None:
     assert "grpc" in imported, done.stderr
     assert NOT_NEEDED & imported == set()
     ours = [name for name in imported if name.startswith("ci_buildx")]
+    assert not [name for name in ours if name.startswith(tuple(f"{one}." for one in OTHER_VERBS)) or name in OTHER_VERBS]
     assert len(ours) <= MOST_MODULES, len(ours)
 
 

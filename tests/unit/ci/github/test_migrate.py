@@ -264,7 +264,8 @@ def test_inputs_of_the_builder_move_to_a_single_build() -> None:
     ("other", "left"),
     [
         ("      - run: docker buildx imagetools inspect x\n", {"setup-buildx", "setup-qemu"}),
-        ("      - uses: docker/bake-action@v7\n", {"setup-buildx", "setup-qemu"}),
+        ("      - uses: docker/bake-action@v7\n", set()),
+        ("      - uses: docker/bake-action@v7\n        with: {x: y}\n", {"setup-buildx", "setup-qemu"}),
         ("      - uses: ./.github/actions/x\n", {"setup-buildx", "setup-qemu"}),
         ("      - run: docker run --platform linux/arm64 x\n", {"setup-qemu"}),
         ("      - run: echo done\n", set()),
@@ -278,7 +279,11 @@ def test_what_others_need_stays(other: str, left: set[str]) -> None:
 @pytest.mark.parametrize(
     ("step", "verdict", "text"),
     [
-        ("      - uses: docker/bake-action@v7\n", MigrationVerdict.BY_HAND, "org/kube-builder/bake has its inputs"),
+        (
+            "      - uses: docker/bake-action@v7\n        with:\n          x: y\n",
+            MigrationVerdict.BY_HAND,
+            "bake-action stays: input x is unknown",
+        ),
         (
             "      - run: |\n          true\n          docker build -t x .\n",
             MigrationVerdict.BY_HAND,
@@ -483,7 +488,9 @@ def test_the_verb(tmp_path: Path) -> None:
 
 def test_check_ends_with_1_if_something_is_left_by_hand(tmp_path: Path) -> None:
     (tmp_path / "good.yml").write_text(f"jobs:\n  a:\n    steps:\n{BUILD}")
-    (tmp_path / "bake.yml").write_text("jobs:\n  a:\n    steps:\n      - uses: docker/bake-action@v7\n")
+    (tmp_path / "bake.yml").write_text(
+        "jobs:\n  a:\n    steps:\n      - uses: docker/bake-action@v7\n        with: {x: y}\n"
+    )
     (tmp_path / "none.yml").write_text("jobs: {a: {steps: [{run: x}]}}")
     assert run_verb(tmp_path, "--check", "good.yml", "none.yml")[:2] == (0, "")
     code, out, report = run_verb(tmp_path, "--check", "good.yml", "bake.yml")
