@@ -48,6 +48,19 @@ def test_a_phase_looks_like_a_step_of_the_builder() -> None:
     ]
 
 
+def test_a_phase_that_has_ended_is_drawn_at_once_on_request() -> None:
+    """What another program writes then follows it."""
+    stream = io.StringIO()
+    shown = opened(ProgressMode.PLAIN, stream)
+    with shown.begin_phase("booting builder"):
+        pass
+    shown.refresh()
+    assert stream.getvalue().splitlines() == ["#1 [internal] booting builder", "#1 DONE 0.0s"]
+    shown.close()
+    shown.refresh()
+    assert stream.getvalue().count("DONE") == 1
+
+
 @pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.RAWJSON, ProgressMode.GITHUB, ProgressMode.GITLAB])
 def test_a_secret_argument_is_in_no_steps_name(mode: ProgressMode) -> None:
     stream = io.StringIO()
