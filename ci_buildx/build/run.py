@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from ci_buildx.build.connect import NodeConnection
     from ci_buildx.build.solve import NodeResult
     from ci_buildx.builder.boot.watch import Boot
+    from ci_buildx.builder.plan import NodePlan
     from ci_buildx.fsutil.mtimes import Clock
 
 Deliver = Callable[[BuildResult], None]
@@ -328,7 +329,7 @@ def _sweep() -> None:
 
 
 def _make_result(builder: Builder, connections: list[NodeConnection], responses: Mapping[str, str]) -> BuildResult:
-    platforms: list[Platform] = [platform for one in connections for platform in one.node.platforms]
+    platforms = [platform for one in connections for platform in _list_built_platforms(one.node)]
     digest = read_digest(responses, DIGEST)
     return BuildResult(
         digest=digest,
@@ -338,6 +339,11 @@ def _make_result(builder: Builder, connections: list[NodeConnection], responses:
         namespace=builder.namespace,
         metadata=make_metadata(responses),
     )
+
+
+def _list_built_platforms(node: NodePlan) -> tuple[Platform, ...]:
+    """Return the platforms that a node built: the requested ones, else its buildkitd's own, if that is known."""
+    return node.platforms or ((Platform("linux", node.native),) if node.native else ())
 
 
 def _add_phases(result: BuildResult, site: BuildRun) -> BuildResult:

@@ -147,6 +147,10 @@ def replan(plan: Plan, architecture: str) -> Plan | None:
     return Plan(nodes=(host, *kept[1:]))
 
 
+_MAKERS = "in input platforms of org/kube-builder/setup, or with kube-builder create --append"
+"""Where a builder for later builds gets its platforms."""
+
+
 def narrow(plan: Plan, platforms: Sequence[Platform], *, key: str = "") -> Plan:
     """Return the part of an existing builder's plan that builds ``platforms``.
 
@@ -171,7 +175,9 @@ def narrow(plan: Plan, platforms: Sequence[Platform], *, key: str = "") -> Plan:
             f"{node.name} ({_join_names(node.platforms or node.runs) or node.native})" for node in plan.nodes
         )
         raise InputError(
-            f"no node of the builder builds {_join_names(missing)}", source="--platform", fix=f"it has {known}"
+            f"no node of the builder builds {_join_names(missing)}",
+            source="--platform",
+            fix=f"it has {known}; name all platforms where the builder is made: {_MAKERS}",
         )
     return Plan(nodes=tuple(_restrict(node, chosen[node.name]) for node in plan.nodes if node.name in chosen))
 
@@ -222,11 +228,11 @@ def _plan_default(
     cluster nodes is forbidden, the scheduler decides whether one fits.
     """
     if chosen is not None:
-        architecture, why = chosen, "the nodeselector"
+        architecture, why = chosen, " (the nodeselector)"
     elif DEFAULT in counted or facts.nodes is None or not counted:
-        architecture, why = DEFAULT, "the default"
+        architecture, why = DEFAULT, ""
     else:
-        architecture, why = _choose_commonest(counted), f"no {DEFAULT} node fits"
+        architecture, why = _choose_commonest(counted), f" (no {DEFAULT} node fits)"
     platform = Platform("linux", architecture)
     return NodePlan(
         name=architecture,
@@ -234,7 +240,7 @@ def _plan_default(
         platforms=(platform,),
         replicas=settings.replicas,
         by_scheduling=chosen is None and not counted,
-        reason=f"{platform}: by default, because no platform is set ({why}); set --platform for another",
+        reason=f"{platform}: by default, because no platform is set{why}; set --platform for another",
     )
 
 

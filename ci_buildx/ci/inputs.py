@@ -19,7 +19,7 @@ from ci_buildx.settings.attributes import PROVENANCE, SBOM
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind, OptionSurface, Reading
 from ci_buildx.settings.raw_values import RawValues
 from ci_buildx.settings.syntax import split_fields
-from ci_buildx.settings.values import ProgressMode, Settings
+from ci_buildx.settings.values import ClusterSettings, ProgressMode, Settings
 
 
 class MetadataContext(StrEnum):
@@ -313,6 +313,17 @@ def list_inputs(surface: OptionSurface) -> tuple[Option, ...]:
     return (*options.list_options(surface), *(option for option in OF_THE_JOB if surface in option.surfaces))
 
 
+_NO_KUBECONFIG = {
+    OptionSurface.GITHUB: (
+        "input kubeconfig",
+        "define the secret that it names; pull requests from forks do not get secrets",
+    ),
+    OptionSurface.GITLAB: (
+        "variable KUBECONFIG",
+        "add it as a CI/CD variable of type File; only protected branches and tags get a protected variable",
+    ),
+}
+"""Name and advice, if neither the input nor the variable has a kubeconfig."""
 _PROGRESS = {OptionSurface.GITHUB: ProgressMode.GITHUB, OptionSurface.GITLAB: ProgressMode.GITLAB}
 
 
@@ -333,12 +344,18 @@ def read_job_settings(
 
 def fit_settings(settings: Settings, values: Mapping[str, Value], *, surface: OptionSurface) -> Settings:
     """Return the settings for the log and in the words of a CI system; ``values`` are the inputs."""
-    cluster, build = settings.cluster, settings.build
-    if surface is not OptionSurface.CLI and not values.get("kubeconfig"):
-        cluster = replace(cluster, empty_input="input kubeconfig")
+    cluster, build = fit_cluster(settings.cluster, values, surface=surface), settings.build
     if build.progress is ProgressMode.AUTO:
         build = replace(build, progress=_PROGRESS.get(surface, ProgressMode.PLAIN))
     return replace(settings, surface=surface, cluster=cluster, build=build)
+
+
+def fit_cluster(cluster: ClusterSettings, values: Mapping[str, Value], *, surface: OptionSurface) -> ClusterSettings:
+    """Return the settings with the CI system's own words for a kubeconfig that is missing."""
+    if values.get("kubeconfig") or surface not in _NO_KUBECONFIG:
+        return cluster
+    name, fix = _NO_KUBECONFIG[surface]
+    return replace(cluster, empty_input=name, empty_fix=fix)
 
 
 def drop_overridden(given: RawValues) -> RawValues:

@@ -32,6 +32,7 @@ examples:
       buildctl build --frontend dockerfile.v0 --local context=. --local dockerfile=.
 
 {EXIT_CODES}"""
+_WRITE_COMMAND = "write it after --, as in: kube-builder exec kube -- buildctl du"
 SHARED = tuple(
     options.BY_NAME[name]
     for name in (
@@ -46,10 +47,10 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     """Run the command and return its exit code."""
     words = list(argv)
     at = words.index(END_OF_OPTIONS) if END_OF_OPTIONS in words else len(words)
-    given = make_parser().read(words[:at])
+    given = make_parser().read(words[:at], surplus_fix=_WRITE_COMMAND)
     command = words[at + 1 :]
     if not command:
-        raise InputError("missing command", fix="write it after --, as in: kube-builder exec kube -- buildctl du")
+        raise InputError("missing command", fix=_WRITE_COMMAND)
     settings = read_settings(given, around)
     from ci_buildx.manage import exposure
 

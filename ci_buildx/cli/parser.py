@@ -82,20 +82,20 @@ class VerbParser(argparse.ArgumentParser):
             _add_option(group, DEBUG)
         group.add_argument("-h", "--help", action="help", help="show this help and exit")
 
-    def read(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
+    def read(self, argv: Sequence[str], *, surplus_fix: str = "") -> dict[str, list[str] | str | bool]:
         """Parse the arguments, configure the debug log, and return the given values by name.
 
-        Raises InputError; ``--help`` ends the process.
+        ``surplus_fix`` is the advice for an argument too many. Raises InputError; ``--help`` ends the process.
         """
-        values = self.parse(argv)
+        values = self.parse(argv, surplus_fix=surplus_fix)
         arguments.start_log(values)
         return values
 
-    def parse(self, argv: Sequence[str]) -> dict[str, list[str] | str | bool]:
+    def parse(self, argv: Sequence[str], *, surplus_fix: str = "") -> dict[str, list[str] | str | bool]:
         """Parse the arguments and return the given values by name. Raises InputError; ``--help`` ends the process."""
         given, surplus = self.parse_known_args(list(self._normalise(argv)))
         if surplus:
-            raise InputError(f"unexpected argument {surplus[0]!r}", fix=self._see_help)
+            raise InputError(f"unexpected argument {surplus[0]!r}", fix=surplus_fix or self._see_help)
         return vars(given)
 
     def error(self, message: str) -> NoReturn:

@@ -36,8 +36,10 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     from ci_buildx.manage import reap
 
     verb = "expired" if dry_run else "removed"
-    for name in reap.run_reap(cluster, env=around.env, namespaces=tuple(namespaces), dry_run=dry_run, warn=around.warn):
-        around.stdout.write(f"{verb} {name}\n")
+    found = reap.run_reap(cluster, env=around.env, namespaces=tuple(namespaces), dry_run=dry_run, warn=around.warn)
+    around.stdout.writelines(f"{verb} {name}\n" for name in found)
+    if dry_run and not found:
+        around.stderr.write("nothing has expired\n")
     return 0
 
 

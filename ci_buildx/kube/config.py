@@ -59,6 +59,11 @@ class ClusterChoice(Protocol):
         """The name of a CI system's input that would hold a kubeconfig but is empty, "" if there is no such input."""
         ...
 
+    @property
+    def empty_fix(self) -> str:
+        """The advice for an empty input."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterAccess:
@@ -138,8 +143,7 @@ def _find_configuration(settings: ClusterChoice, env: Mapping[str, str], account
         return _read_service_account(account, env)
     names = ", ".join(str(file) for file in files)
     if config is None and settings.empty_input and not env.get("KUBECONFIG"):
-        message = f"{settings.empty_input} is empty: does the secret exist?"
-        raise InputError(message, fix="define it; pull requests from forks do not get secrets")
+        raise InputError(f"{settings.empty_input} is empty", fix=settings.empty_fix)
     if config is None:
         raise InputError(
             f"no kubeconfig: {names} does not exist",

@@ -91,6 +91,7 @@ def run_command(run: BuilderRun, command: Sequence[str], env: Mapping[str, str])
     """Run a command with ``BUILDKIT_HOST`` and return its exit code, as a shell has it. Raises InputError."""
     with _open_socket_folder() as folder, open_sockets(run, folder) as sockets:
         path, served = next(iter(sockets.items()))
+        run.site.display.refresh()
         try:
             process = subprocess.Popen(command, env={**env, HOST: f"unix://{path}"})
         except OSError as error:

@@ -18,7 +18,7 @@ from ci_buildx.builder.pool import scaling
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import read_leases
 from ci_buildx.builder.pool.scaling import select_removable
-from ci_buildx.errors import KubeBuilderError, TeardownError
+from ci_buildx.errors import KubeBuilderError, NotFound, TeardownError
 from ci_buildx.kube.client import KubeClient, make_kube_client
 from ci_buildx.settings.values import ClusterSettings
 
@@ -38,6 +38,8 @@ def run_reap(
     that names the builders that stay and the reasons, after all have been tried.
     """
     with make_kube_client(cluster, env=env) as kube:
+        for place in namespaces:
+            _warn_of_missing_namespace(kube, place, warn)
         swept = reap.reap_builders(kube, namespaces=namespaces, dry_run=dry_run)
         idle = [f"pod {name}" for place in namespaces for name in remove_idle_pods(kube, place, dry_run, warn)]
     for note in swept.notes:
@@ -49,6 +51,16 @@ def run_reap(
             error.add_note(f"removed {name}")
         raise error
     return [*(swept.expired if dry_run else swept.removed), *idle]
+
+
+def _warn_of_missing_namespace(kube: KubeClient, namespace: str, warn: Callable[[str], None]) -> None:
+    """Warn of a namespace that does not exist: its lists are empty, not an error. Best effort."""
+    try:
+        kube.get(f"/api/v1/namespaces/{namespace}")
+    except NotFound:
+        warn(f"namespace '{namespace}' not found")
+    except KubeBuilderError:
+        return
 
 
 def remove_idle_pods(kube: KubeClient, namespace: str, dry_run: bool, warn: Callable[[str], None]) -> list[str]:

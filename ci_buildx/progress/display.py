@@ -199,6 +199,12 @@ class BuildDisplay:
                 spans.list_step_spans(self._graph, now=self.clock(), parent=parent, phases=phases, make_id=make_id)
             )
 
+    def refresh(self) -> None:
+        """Draw now what is due, so that output of another program follows it."""
+        with self._lock:
+            if not self._closing.is_set():
+                self._renderer.refresh(self.clock())
+
     def close(self, error: BaseException | None = None) -> None:
         """Draw the final state, the output of failed steps and the Dockerfile excerpt; later calls do nothing.
 
@@ -257,9 +263,7 @@ class BuildDisplay:
 
     def _tick(self, period: float) -> None:
         while not self._closing.wait(period):
-            with self._lock:
-                if not self._closing.is_set():
-                    self._renderer.refresh(self.clock())
+            self.refresh()
 
 
 def open_display(

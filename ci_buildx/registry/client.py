@@ -97,7 +97,7 @@ class RegistryClient:
         request = self._request("GET", repository, f"manifests/{name}", headers={"Accept": ACCEPTED})
         answer = self._call(request, _make_pull_access(repository))
         if answer.status != HTTPStatus.OK:
-            raise make_refusal(answer, repository.domain, f"reading {repository}:{name}")
+            raise make_refusal(answer, repository.domain, f"reading {repository}{'@' if ':' in name else ':'}{name}")
         if ":" in name:
             verify_content(answer.body, name)
         return parse_document(answer.body, answer.headers.get("content-type", ""))

@@ -219,8 +219,8 @@ def _suggest_dockerfile(text: str, wanted: Path, context: Path | str) -> str:
     )
     candidates = [name for name in found if not name.endswith(".dockerignore")]
     if not candidates:
-        return "" if text else "name one with --file (input file)"
-    return f"found: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file (input file)")
+        return "" if text else "name one with --file"
+    return f"found: {', '.join(candidates[:5])}" + ("" if text else "; name one with --file")
 
 
 def _list_names(folder: Path, *, folders: bool) -> list[str]:

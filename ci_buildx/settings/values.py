@@ -264,7 +264,7 @@ class ClusterSettings:
 
     ``content`` is the text of a kubeconfig; then ``kubeconfig`` is empty. ``oidc`` is the source of the job's own
     token: an audience, or ``env:NAME``; "" means the kubeconfig's user. ``empty_input`` names the CI system's input
-    that would hold a kubeconfig but is empty.
+    that would hold a kubeconfig but is empty, ``empty_fix`` is the advice for that.
     """
 
     kubeconfig: tuple[Path, ...] = ()
@@ -272,6 +272,7 @@ class ClusterSettings:
     context: str = ""
     oidc: str = ""
     empty_input: str = ""
+    empty_fix: str = ""
 
 
 QUEUE_TIMEOUT = 1800.0

@@ -75,6 +75,8 @@ def _note_call(job: WorkflowJob, called: str) -> MigrationNote:
         return _note(MigrationVerdict.LEFT, job.line, text)
     builds = re.search(r"docker|image|container|build", called, re.IGNORECASE)
     text = f"job {job.name} calls {called}, which is in another repository"
+    if called.startswith("docker/github-builder/"):
+        text += "; write the job as steps: docs/migrating/migrate.md has the inputs"
     return _note(MigrationVerdict.BY_HAND if builds else MigrationVerdict.LEFT, job.line, text)
 
 

@@ -98,6 +98,7 @@ def _remove_builder(name: str, env: Mapping[str, str], cwd: Path, template: Sequ
     with gitlab_inputs.write_kubeconfig(gitlab_inputs.fill_cluster_defaults(read)) as given:
         values = given.select_build_options()
         cluster = assembly.make_cluster_settings(values, given.sources, env, cwd)
+        cluster = inputs.fit_cluster(cluster, values, surface=OptionSurface.GITLAB)
         namespace = assembly.read_namespace(values, given.sources, env, cwd)
         return reap.remove_job_builder(cluster, name, env=env, namespace=namespace)
 

@@ -14,7 +14,7 @@ from tests.integration.build.accounts import ON_OBJECTS, Accounts, rule
 from tests.integration.build.held import BOTH, RECORDS_MACHINE, SLOW, until_held
 
 FAILS = "FROM busybox\nRUN echo almost && exit 7\n"
-BY_DEFAULT = "linux/amd64: by default, because no platform is set (the default); set --platform for another\n"
+BY_DEFAULT = "linux/amd64: by default, because no platform is set; set --platform for another\n"
 
 
 def test_a_node_that_cannot_be_scheduled_is_emulated_and_that_is_said(

@@ -45,6 +45,16 @@ def test_only_the_nodes_of_the_builds_platforms_are_started(build: WholeBuild) -
     assert request.frontend_attrs["platform"] == "linux/arm64"
 
 
+def test_the_result_names_the_platform_of_a_build_without_platforms(build: WholeBuild) -> None:
+    create_builder(build.cluster, node="amd", platforms=(AMD64,))
+    create_builder(build.cluster, node="arm", platforms=(ARM64,), append=True)
+    build.options["platforms"] = ()
+    result = build.run(builder_name="kube")
+    (request,) = build.cluster.script.solved
+    assert "platform" not in request.frontend_attrs
+    assert ("platforms", "linux/amd64") in result.list_rows()
+
+
 def test_a_node_of_unknown_platforms_is_asked_once(build: WholeBuild) -> None:
     create_builder(build.cluster)
     build.cluster.platforms = ("linux/amd64", "linux/riscv64")

@@ -176,6 +176,10 @@ def parse(cwd: Path, *argv: str, env: dict[str, str] | None = None) -> Settings:
             "option --keep-storage of docker buildx is not supported; use --reserved-space",
         ),
         (["prune", "x"], UNCONFIRMED),
+        (
+            ["exec", "kube", "buildctl", "du"],
+            "unexpected argument 'buildctl'; write it after --, as in: kube-builder exec kube -- buildctl du",
+        ),
         (["logs", "--tail", "few", "x"], "--tail: 'few' is not a whole number"),
         (["rm", "--namespace", "A_b", "x"], f"--namespace: invalid namespace 'A_b'; {ALLOWED}"),
         (["build", "--builder", "A b", "."], f"--builder: invalid name 'A b'; {ALLOWED}"),

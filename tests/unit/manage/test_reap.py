@@ -5,7 +5,7 @@ from __future__ import annotations
 from ci_buildx.builder import labels
 from ci_buildx.builder.builder import Workload
 from ci_buildx.builder.lifecycle.records import read_node
-from ci_buildx.manage.reap import remove_idle_pods
+from ci_buildx.manage.reap import remove_idle_pods, run_reap
 from ci_buildx.settings.builder import MOST_BUILDS
 from tests.unit.builder.pool.samples import connect
 from tests.unit.memory_cluster import Manifest, MemoryCluster
@@ -37,6 +37,12 @@ def test_a_namespace_that_cannot_be_searched_is_reported(memory_cluster: MemoryC
     assert remove_idle_pods(connect(memory_cluster), "ci", False, warned.append) == []
     (text,) = warned
     assert text.startswith("idle pods in namespace ci were not searched: ")
+
+
+def test_a_named_namespace_that_does_not_exist_is_reported(memory_cluster: MemoryCluster) -> None:
+    warned: list[str] = []
+    assert run_reap(memory_cluster.settings, env={}, namespaces=("cj",), warn=warned.append) == []
+    assert warned == ["namespace 'cj' not found"]
 
 
 def test_slots_of_a_strangers_record_have_a_bound() -> None:

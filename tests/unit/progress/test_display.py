@@ -63,6 +63,19 @@ def test_the_first_line_of_a_log_names_the_builder(mode: ProgressMode, heading: 
     assert stream.getvalue().startswith(f"{line}\n\n")
 
 
+def test_a_phase_that_has_ended_is_drawn_at_once_on_request() -> None:
+    """What another program writes then follows it."""
+    stream = io.StringIO()
+    shown = opened(ProgressMode.PLAIN, stream)
+    with shown.begin_phase("booting builder"):
+        pass
+    shown.refresh()
+    assert stream.getvalue().splitlines() == ["#1 [internal] booting builder", "#1 DONE 0.0s"]
+    shown.close()
+    shown.refresh()
+    assert stream.getvalue().count("DONE") == 1
+
+
 @pytest.mark.parametrize("mode", [ProgressMode.PLAIN, ProgressMode.RAWJSON, ProgressMode.GITHUB, ProgressMode.GITLAB])
 def test_a_secret_argument_is_in_no_steps_name(mode: ProgressMode) -> None:
     stream = io.StringIO()

@@ -134,7 +134,7 @@ def test_texts_of_inputs_are_split_as_their_kind_says(cwd: Path) -> None:
         ),
         (
             {"context": "cache"},
-            "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file (input file)",
+            "PATH|URL: Dockerfile 'cache/Dockerfile' does not exist; name one with --file",
         ),
         (
             {"file": "Dockerfile"},

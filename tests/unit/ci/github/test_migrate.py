@@ -390,6 +390,12 @@ def test_a_dash_on_its_own_line() -> None:
     assert step["uses"] == "org/kube-builder@v1"
 
 
+def test_dockers_reusable_workflow_has_a_page() -> None:
+    text = "on: push\njobs:\n  a:\n    uses: docker/github-builder/.github/workflows/build.yml@v1\n"
+    notes = list_notes(migrate_workflow(text, source="w.yml"), MigrationVerdict.BY_HAND)
+    assert "write the job as steps: docs/migrating/migrate.md has the inputs" in notes
+
+
 def test_composite_actions_and_reusable_workflows() -> None:
     action = f"name: x\nruns:\n  using: composite\n  steps:\n{BUILD}"
     migrated = migrate_workflow(action, source="action.yml")

@@ -178,6 +178,12 @@ def test_clean_up_looks_in_the_shared_namespace(variables: dict[str, str], cwd: 
     assert job.removed["namespace"] == "ci"
 
 
+def test_clean_up_without_a_kubeconfig_has_the_words_of_the_build(cwd: Path, job: FakeJob) -> None:
+    run(RUNNER, cwd, post=True)
+    assert job.removed["cluster"].empty_input == "variable KUBECONFIG"
+    assert "of type File" in job.removed["cluster"].empty_fix
+
+
 def test_clean_up_reads_nothing_but_the_cluster(tmp_path: Path, job: FakeJob) -> None:
     job.found = False
     env = RUNNER | {"KUBE_BUILDER_BUILDKITD_CONFIG": "gone.toml", "KUBE_BUILDER_CONTEXT": "gone"}
@@ -386,4 +392,4 @@ def test_errors_speak_of_the_templates_inputs(cwd: Path, job: FakeJob) -> None:
     assert caught.value.fix == "build other platforms with input platforms, or omit KUBE_BUILDER_KEEP"
     assert job.settings is not None
     assert job.settings.surface is OptionSurface.GITLAB
-    assert job.settings.cluster.empty_input == "input kubeconfig"
+    assert job.settings.cluster.empty_input == "variable KUBECONFIG"
