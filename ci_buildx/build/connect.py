@@ -176,7 +176,7 @@ class NodeSeat:
 class NodeConnector:
     """One boot: the state that all nodes share while they start.
 
-    ``reuse`` returns the connection to a pod, given the one that broke, if any, and how to connect anew.
+    ``reuse`` returns the connection to a pod, given the one that broke, if any, and how to connect again.
     """
 
     site: BuildRun

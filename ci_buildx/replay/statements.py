@@ -68,10 +68,10 @@ def parse_statement(content: bytes, *, name: str, source: str) -> ProvenanceStat
     if kind is None:
         kind, predicate = _find_bare_kind(document), document
     else:
-        predicate = document.get("predicate")
+        predicate = document.get("predicate", {})
         if not str(document.get("_type", "")).startswith(_STATEMENT):
             kind = None
-    if not isinstance(kind, str):
+    if not isinstance(kind, str) or not isinstance(predicate, dict):
         message = f"{name!r} is not an in-toto statement, DSSE envelope or provenance predicate"
         raise InputError(message, source=source)
     body = json.dumps(predicate, separators=(",", ":")).encode()
