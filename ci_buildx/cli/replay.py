@@ -90,7 +90,7 @@ def load_several(answers: ParsedArguments, around: ProcessContext, client: Regis
 
 
 def read_materials(answers: ParsedArguments, around: ProcessContext, *, verb: str = "") -> MaterialStores:
-    """Read ``--materials``; a ``verb`` that builds takes no stores, as in buildx 0.38.2. Raises InputError."""
+    """Read ``--materials``; stores are refused for a ``verb`` that builds, as in buildx 0.38.2. Raises InputError."""
     stores = parse_materials(answers.read_texts("materials"), cwd=around.cwd, env=around.env)
     if verb and (stores.is_explicit or not stores.uses_registries):
         message = f"not implemented: {verb} with sources of this machine"

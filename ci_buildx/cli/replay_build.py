@@ -17,7 +17,7 @@ from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
 SUMMARY = (
     "Builds an image again from its provenance. Every source must have the content that the provenance records. "
-    "Secrets and SSH agents must be set anew. Provenance of mode max is required, and a context in a git repository "
+    "Secrets and SSH agents must be set again. Provenance of mode max is required, and a context in a git repository "
     "or at a URL."
 )
 EXAMPLES = f"""\

@@ -1,4 +1,4 @@
-"""Whether a build can be done again: what it needs must be recorded, fetchable, and given anew.
+"""Whether a build can be done again: what it needs must be recorded, fetchable, and given again.
 
 The conditions are those of docker buildx 0.38.2 (``replay/build.go``).
 """
@@ -25,7 +25,7 @@ _FRONTENDS = ("dockerfile.v0", "gateway.v0")
 
 
 class ReplayMode(StrEnum):
-    """How sources are found: with the recorded content, or anew by their names."""
+    """How sources are found: with the recorded content, or again by their names."""
 
     MATERIALS = "materials"
     FRONTEND = "frontend"

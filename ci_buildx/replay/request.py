@@ -1,4 +1,4 @@
-"""Makes the settings of a build from its provenance and from what the user gives anew.
+"""Makes the settings of a build from its provenance and from what the user gives again.
 
 No recorded text passes through a parser of options: those read files, variables and standard input of this machine.
 Each recorded value that a replay uses is put into its field, and everything else that is recorded is ignored.
