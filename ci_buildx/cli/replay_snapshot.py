@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,13 @@ def write_snapshot(
     dest = output.get("dest")
     if output.type == "local" or read_boolean(output.get("tar") or "true") is False:
         folder = refuse_escape(around.cwd / dest, source="--output", env=around.env)
-        writer.write(folder, targets, materials=with_content)
+        is_new = not folder.exists()
+        try:
+            writer.write(folder, targets, materials=with_content)
+        except BaseException:
+            if is_new:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         return
     try:
         with scratch.open_folder() as made:

@@ -10,7 +10,7 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.documents import MalformedDocument, parse_json
@@ -64,9 +64,9 @@ def parse_statement(content: bytes, *, name: str, source: str) -> ProvenanceStat
         if any(_list_signatures(document)):
             raise _refuse_signed("DSSE envelope", name, source)
         document = _parse_object(_decode_payload(document["payload"], name, source), name, source)
-    kind = document.get("predicateType")
+    kind, predicate = document.get("predicateType"), cast("object", document)
     if kind is None:
-        kind, predicate = _find_bare_kind(document), document
+        kind = _find_bare_kind(document)
     else:
         predicate = document.get("predicate", {})
         if not str(document.get("_type", "")).startswith(_STATEMENT):
