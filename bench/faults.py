@@ -85,6 +85,7 @@ class Build:
         self.ground = base
         self.name = name
         self.namespace = options[options.index("--namespace") + 1] if "--builder" in options else ""
+        self.longest = _DEADLINE
         self.secrets = [secrets.token_hex(12), secrets.token_hex(12)]
         self._log = base.folder / f"{name}.log"
         folder = base.folder / name
@@ -134,7 +135,7 @@ class Build:
         """
         hung = False
         try:
-            code = self.process.wait(max(_DEADLINE - (time.monotonic() - self._begun), 1.0))
+            code = self.process.wait(max(self.longest - (time.monotonic() - self._begun), 1.0))
         except subprocess.TimeoutExpired:
             hung = True
             self.process.kill()
@@ -150,7 +151,7 @@ class Build:
             last_line=lines[-1].replace(self.ground.registry, "REGISTRY")[:300] if lines else "",
         )
         if hung:
-            found.faults.append(f"hung: killed after {_DEADLINE:.0f} s")
+            found.faults.append(f"hung: killed after {self.longest:.0f} s")
         found.faults += self._judge(found, survives=survives)
         return found
 

@@ -124,6 +124,7 @@ def main() -> int:
     made.add_argument("--count", type=int, default=10, metavar="N", help="how often each loss is made (default: 10)")
     made.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N", help="losses of pods at the same time")
     made.add_argument("--builds", type=int, default=STORM["builds"], metavar="N", help="builds at once; 0: none")
+    made.add_argument("--pause", type=float, default=STORM["pause"], metavar="S", help="seconds between killed pods")
     made.add_argument("--only", nargs="+", default=[], metavar="NAME", help="losses to make")
     made.add_argument("--cluster", default=layout.default_name(), metavar="NAME", help="the devcluster to use")
     file = RESULTS / f"losses-{time.strftime('%Y-%m-%d')}.json"
@@ -140,7 +141,9 @@ def main() -> int:
         with opened(prepared, relay) as losses:
             run(losses, record, count=arguments.count, at_once=arguments.at_once, only=arguments.only)
             if arguments.builds and "storm" not in record.written:
-                record.written["storm"] = asdict(storm(losses, **{**STORM, "builds": arguments.builds}))
+                record.written["storm"] = asdict(
+                    storm(losses, **{**STORM, "builds": arguments.builds, "pause": arguments.pause})
+                )
                 record.save()
     bad = [one for one in record.written["outcomes"] if one["faults"]]
     total = len(record.written["outcomes"])

@@ -18,6 +18,8 @@ from ci_buildx.builder import labels
 from ci_buildx.errors import KubeError, NotFound
 
 STORM = {"pods": 6, "builds": 30, "pause": 5.0, "retries": 10, "most": 5}
+_LONGEST = 1800.0
+"""Seconds after which a build counts as hung: it waits in the queue and loses many pods."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ def storm(losses: Losses, *, pods: int, builds: int, pause: float, retries: int,
 
 def _weather(losses: Losses, options: Sequence[str]) -> tuple[Outcome, str]:
     build = losses.build("storm", *options)
+    build.longest = _LONGEST
     outcome = build.end("storm", "pods are killed", survives=False)
     if outcome.exit_code and "(no retry is left)" not in build.log:
         outcome.faults.append(f"it failed with a retry left: {build.log[-1500:]}")
