@@ -176,7 +176,7 @@ class NodeSeat:
 class NodeConnector:
     """One boot: the state that all nodes share while they start.
 
-    ``reuse`` returns the connection to a pod, given the one that broke, if any, and how to connect anew.
+    ``reuse`` returns the connection to a pod, given the one that broke, if any, and how to connect again.
     """
 
     site: BuildRun
@@ -198,7 +198,7 @@ class NodeConnector:
             if isinstance(connection, BootError):
                 from ci_buildx.build.emulated_nodes import emulate_node  # clusters seldom lack a node
 
-                planned = emulate_node(self, planned, node, connection)
+                planned = emulate_node(self.site, self.builder, self.phase, planned, node, connection)
         reached = {one.node.name: one for one in found if isinstance(one, NodeConnection)}
         connections = [replace(reached[node.name], node=node) for node in planned.nodes]
         for one in connections:
