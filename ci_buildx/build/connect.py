@@ -39,7 +39,6 @@ ReuseConnection = Callable[[str, TransportWinner[Control] | None, RaceToPod], Tr
 _LOG = debug.get_log("build")
 _CHOICES = 3
 """Pods that are chosen one after the other, if each is replaced before it has answered."""
-
 _ANOTHER_NODE = (
     "add a node for it with kube-builder create --append --platform: one of that architecture, "
     "or one with driver-opt qemu.install=true"
@@ -120,9 +119,9 @@ def connect_nodes(site: BuildRun, builder: Builder) -> Iterator[tuple[Boot, list
 def reach_nodes(
     site: BuildRun, builder: Builder, *, reuse: ReuseConnection | None = None
 ) -> Iterator[tuple[NodeConnector, list[NodeConnection]]]:
-    """Do as :func:`connect_nodes`, and yield the connector as well.
+    """Do as :func:`connect_nodes`, and yield the connector.
 
-    With ``reuse``, more builds will be placed in the pods, each with its own slot: so none is claimed here.
+    With ``reuse``, builds that are placed later have their own slots: none is claimed here.
     """
     with ExitStack() as undo:
         with site.phases.measure("boot"), site.boot or site.display.begin_phase(BOOTING) as phase:
@@ -198,7 +197,7 @@ class NodeConnector:
             if isinstance(connection, BootError):
                 from ci_buildx.build.emulated_nodes import emulate_node  # clusters seldom lack a node
 
-                planned = emulate_node(self, planned, node, connection)
+                planned = emulate_node(self.site, self.builder, self.phase, planned, node, connection)
         reached = {one.node.name: one for one in found if isinstance(one, NodeConnection)}
         connections = [replace(reached[node.name], node=node) for node in planned.nodes]
         for one in connections:

@@ -27,8 +27,8 @@ target "many" {
 FROM busybox
 COPY payload /payload
 ARG N
-RUN --mount=type=cache,target=/pod,sharing=locked test -e /pod/name || head -c 8 /dev/urandom | base64 > /pod/name
-RUN --mount=type=cache,target=/pod sleep 2 && cp /pod/name /name
+RUN --mount=type=cache,target=/pod \
+    test -e /pod/name || head -c 8 /dev/urandom | base64 > /pod/name; sleep 2; cp /pod/name /name
 FROM scratch
 COPY --from=0 /name /
 EOT
