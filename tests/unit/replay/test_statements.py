@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ci_buildx.errors import InputError
-from ci_buildx.replay.predicate import SLSA_1
+from ci_buildx.replay.predicate import LARGEST_PROVENANCE, SLSA_1
 from ci_buildx.replay.statements import read_statement
 from tests.unit.replay.provenance import make_document
 
@@ -65,3 +65,11 @@ def test_unreadable_files(tmp_path: Path) -> None:
     for name, message in (("a.json", "is not JSON"), ("b.json", "cannot read 'b.json'")):
         with pytest.raises(InputError, match=message):
             read_statement(tmp_path / name, source="SUBJECT")
+
+
+def test_a_file_without_end_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    with path.open("wb") as file:
+        file.truncate(LARGEST_PROVENANCE + 1)
+    with pytest.raises(InputError, match="more than 16 MiB"):
+        read_statement(path, source="SUBJECT")
