@@ -97,7 +97,10 @@ def test_a_refusal_without_a_reason(registry: Registry, connect: Connect, body: 
 def test_a_manifest_that_is_missing_is_named_as_in_a_reference(registry: Registry, connect: Connect) -> None:
     digest = f"sha256:{0:064x}"
     registry.on(f"GET /v2/team/app/manifests/{digest}", Reply(404))
-    with connect() as client, pytest.raises(RegistryError, match=f"reading {registry.address}/team/app@{digest} failed"):
+    with (
+        connect() as client,
+        pytest.raises(RegistryError, match=f"reading {registry.address}/team/app@{digest} failed"),
+    ):
         client.read_manifest(RegistryRepository(registry.address, "team/app"), digest)
 
 
