@@ -75,7 +75,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="OS/ARCH",
         group=OptionGroup.IMAGE,
         help="target platforms, such as linux/amd64,linux/arm64; several make one image index",
-        otherwise="linux/amd64 if the cluster has it, else its nodes' own; an existing builder's first node's own",
+        otherwise="linux/amd64 if the cluster has it, else its nodes' own; on an existing builder, its first node's",
     ),
     Option(
         name="target",
