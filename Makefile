@@ -6,6 +6,9 @@ STAMP := $(VENV)/.installed
 DEMO_STAMP := $(VENV)/.installed-demo
 CLUSTER ?= embedded
 REGISTRY ?=
+# Minor version of Kubernetes of a new devcluster, the default one if empty: 1.34 or 1.37.
+KUBERNETES ?=
+OF_VERSION = $(if $(KUBERNETES),--kubernetes $(KUBERNETES))
 # official: take programs of the devcluster from release archives where there are any; or a list, see CONTRIBUTING.md.
 ARCHIVES ?=
 ifneq ($(ARCHIVES),)
@@ -40,23 +43,23 @@ $(DEMO_STAMP): dev/requirements-demo.lock
 	@touch $@
 
 setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (up to 13 minutes cold)
-	$(BIN)/python -m devcluster programs
+	$(BIN)/python -m devcluster programs $(OF_VERSION)
 
 # The cluster's programs need nothing but Python: they are built while its packages are fetched.
 demo-programs:
-	$(PYTHON) -m devcluster programs --small
+	$(PYTHON) -m devcluster programs --small $(OF_VERSION)
 
 demo: ## Build and push a multi-arch image (CLUSTER=current REGISTRY=host/path for your own cluster)
 	@$(MAKE) --no-print-directory --jobs 2 $(or $(wildcard $(STAMP)),$(DEMO_STAMP)) $(if $(filter embedded,$(CLUSTER)),demo-programs)
-	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)"
+	$(BIN)/python -m devcluster.demo --cluster "$(CLUSTER)" --registry "$(REGISTRY)" $(OF_VERSION)
 
 test: lint $(STAMP) ## All tests: lint, unit, integration, end to end, faults, on two embedded devclusters side by side
-	$(BIN)/python -m devcluster programs
+	$(BIN)/python -m devcluster programs $(OF_VERSION)
 	$(MAKE) --no-print-directory --jobs 2 --keep-going test-first test-second
 
 # Each group has a cluster of its own, so faults in one disturb nothing in the other.
 test-first: $(STAMP)
-	$(BIN)/python -m devcluster up
+	$(BIN)/python -m devcluster up $(OF_VERSION)
 	$(ON_CLUSTER) $(FIRST)
 	$(BIN)/python -m pytest tests/unit
 
@@ -67,7 +70,7 @@ test-second: $(STAMP)
 
 test-rest: export DEVCLUSTER := $(or $(DEVCLUSTER),dev)-second
 test-rest:
-	$(BIN)/python -m devcluster up
+	$(BIN)/python -m devcluster up $(OF_VERSION)
 	$(ON_CLUSTER) --ignore tests/unit $(FIRST:%=--ignore %)
 	$(BIN)/python -m devcluster down
 
@@ -93,12 +96,12 @@ coverage: $(STAMP) ## Unit tests with the share of lines that they reach; fails 
 	$(BIN)/python -m dev.unit_coverage
 
 test-integration: $(STAMP) ## Integration tests on the devcluster
-	$(BIN)/python -m devcluster up
+	$(BIN)/python -m devcluster up $(OF_VERSION)
 	$(ON_CLUSTER) tests/integration
 
 test-e2e: $(STAMP) ## End-to-end and fault tests on the devcluster
-	$(BIN)/python -m devcluster programs
-	$(BIN)/python -m devcluster up
+	$(BIN)/python -m devcluster programs $(OF_VERSION)
+	$(BIN)/python -m devcluster up $(OF_VERSION)
 	$(ON_CLUSTER) tests/e2e tests/faults
 
 # What depends on the server's version: driver, transports, rights, clean-up. Each version has a cluster of its own.
@@ -128,11 +131,11 @@ docs: build/docs/.installed ## The site of docs/, in build/site; a broken link o
 	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build --strict --config-file dev/mkdocs.yml
 
 bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
-	$(BIN)/python -m devcluster up
+	$(BIN)/python -m devcluster up $(OF_VERSION)
 	$(BIN)/python -m bench
 
 soak: test-dataclasses test-oldest coverage test-versions ## The long counts; writes JSON results into bench/results
-	$(BIN)/python -m devcluster up
+	$(BIN)/python -m devcluster up $(OF_VERSION)
 	KUBE_BUILDER_TEST_SEEDS=40 $(BIN)/python -m pytest tests/unit/cli/test_seeded.py
 	$(BIN)/python -m bench.soak
 	$(AS_ROOT) $(BIN)/python -m bench.faults
@@ -146,7 +149,7 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(BIN)/python -m devcluster --name suite down
 
 cluster-up: $(STAMP) ## Start the embedded devcluster
-	$(BIN)/python -m devcluster up
+	$(BIN)/python -m devcluster up $(OF_VERSION)
 
 cluster-down: $(STAMP) ## Remove every trace of the devcluster from this machine
 	$(BIN)/python -m devcluster down

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.ground import PROJECT
-from devcluster import programs
+from devcluster import layout, programs, versions
 
 DISTRIBUTION = Path("/usr")
 
@@ -26,7 +26,7 @@ def facts() -> dict[str, Any]:
         "memory": _field(Path("/proc/meminfo"), "MemTotal"),
         "kernel": platform.release(),
         "python": f"{platform.python_version()}, {describe_interpreter()}",
-        "kubernetes": programs.KUBERNETES[programs.DEFAULT],
+        "kubernetes": programs.KUBERNETES[versions.read(layout.cluster())],
         "buildx": _said([str(programs.path("buildx")), "version"]) if programs.is_built("buildx") else "",
         "commit": _said(["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]),
         "load": os.getloadavg()[0],

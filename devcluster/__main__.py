@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add("env", env, "print export lines for a shell to evaluate")
     add("packages", packages, "install what the host lacks of Debian's packages")
     building = add("programs", build, "build all programs and print where they are")
+    building.add_argument("--kubernetes", metavar="VERSION", help="see `up`")
     building.add_argument("--small", action="store_true", help="only those of `up --small`, with the host's packages")
     with_log = add("logs", logs, "show a process's log")
     with_log.add_argument("process", metavar="NAME", nargs="?", help="without it, the names are listed")
@@ -128,13 +129,15 @@ def build(arguments: argparse.Namespace) -> int:
     from devcluster import host
     from devcluster.preparation import prepare
 
+    version = versions.choose(layout.cluster(arguments.name), arguments.kubernetes)
     if arguments.small:
-        prepare(versions.choose(layout.cluster(arguments.name), None), small=True)
+        prepare(version, small=True)
         return 0
     host.install_packages()
-    programs.build_all()
+    programs.build_all(version)
     for name, path in sorted(programs.installed().items()):
-        print(f"{name} {path}")
+        if path.exists():
+            print(f"{name} {path}")
     return 0
 
 

@@ -26,10 +26,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m devcluster.demo", description=__doc__)
     parser.add_argument("--cluster", choices=("embedded", "current"), default="embedded")
     parser.add_argument("--registry", default="", help="where to push, HOST/PATH; needed with --cluster current")
+    parser.add_argument("--kubernetes", default="", metavar="VERSION", help="of a new embedded cluster")
     arguments = parser.parse_args()
     try:
         if arguments.cluster == "embedded":
-            embedded()
+            embedded(arguments.kubernetes)
         else:
             current(arguments.registry)
     except DevclusterError as error:
@@ -43,11 +44,15 @@ def main() -> int:
     return 0
 
 
-def embedded() -> None:
-    """Run the demo on the devcluster: build, read back the pushed image, check for leftovers."""
+def embedded(version: str = "") -> None:
+    """Run the demo on the devcluster: build, read back the pushed image, check for leftovers.
+
+    ``version`` is the minor version of Kubernetes of a new cluster, the default one if empty.
+    """
     cluster = layout.cluster()
     # A separate process, because it changes to root if this one is a user's.
-    subprocess.run([sys.executable, "-m", "devcluster", "up", "--small"], check=True)
+    chosen = ["--kubernetes", version] if version else []
+    subprocess.run([sys.executable, "-m", "devcluster", "up", "--small", *chosen], check=True)
     env = {**os.environ, **environment.variables(cluster)}
     server = next(found for found in registry.registries(cluster) if found.name == "open")
     with tempfile.TemporaryDirectory() as folder:

@@ -138,8 +138,6 @@ BUILD_PROGRAMS = ("containerd", "runc", "buildkit")
 """What a cluster needs besides Kubernetes to run builds."""
 CLUSTER_PROGRAMS = (*BUILD_PROGRAMS, "clients", "coredns")
 """What a whole cluster needs besides Kubernetes: names for pods, and exec of buildctl in builders too."""
-OPTIONAL = frozenset(kubernetes(minor).name for minor in KUBERNETES if minor != DEFAULT)
-"""Built when a cluster of that version is started."""
 NODE_PACKAGES = {"gitlab-ci-local": "4.72.0", "mermaid": "11.12.0"}
 """npm packages: one runs GitLab's pipelines, one parses the charts of job summaries as GitHub does."""
 
@@ -242,9 +240,15 @@ def find_recipe(name: str) -> Recipe:
     raise LookupError(f"no recipe {name!r}; known: {', '.join(recipe.name for recipe in RECIPES)}")
 
 
-def build_all() -> None:
-    """Build all programs of the default Kubernetes, including those of the tests."""
-    build(recipe.name for recipe in RECIPES if recipe.name not in OPTIONAL)
+def list_recipes(minor: str) -> tuple[str, ...]:
+    """Return the names of all recipes, with this minor version of Kubernetes and no other."""
+    others = {kubernetes(other).name for other in KUBERNETES if other != minor}
+    return tuple(recipe.name for recipe in RECIPES if recipe.name not in others)
+
+
+def build_all(minor: str = DEFAULT) -> None:
+    """Build all programs, including those of the tests, with this minor version of Kubernetes."""
+    build(list_recipes(minor))
     for package in NODE_PACKAGES:
         install(package)
 

@@ -48,8 +48,15 @@ def test_an_unknown_program_or_recipe_is_refused_by_name() -> None:
 
 def test_a_small_cluster_needs_a_part_of_a_whole_one() -> None:
     for name in (programs.kubernetes(programs.DEFAULT).name, *programs.CLUSTER_PROGRAMS):
-        assert programs.find_recipe(name).name not in programs.OPTIONAL
+        assert name in programs.list_recipes(programs.DEFAULT)
     assert set(programs.BUILD_PROGRAMS) < set(programs.CLUSTER_PROGRAMS)
+
+
+@pytest.mark.parametrize("minor", programs.KUBERNETES)
+def test_only_the_wanted_kubernetes_is_built(minor: str) -> None:
+    found = programs.list_recipes(minor)
+    assert [name for name in found if name.startswith("kubernetes-")] == [f"kubernetes-{minor}"]
+    assert len(found) == len(programs.RECIPES) - len(programs.KUBERNETES) + 1
 
 
 def read_versions(module: str) -> dict[str, str]:
