@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ci_buildx.build.result import write_file
 from ci_buildx.errors import KubeBuilderError
+from ci_buildx.fsutil import scratch
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.lazy import compile_lazily
 from ci_buildx.model.plaintext import redact_url
@@ -46,13 +47,20 @@ def save_states(folder: str, refs: Sequence[str], site: BuildRun) -> None:
 
 def describe_sources(build: BuildSettings, target: str) -> dict[str, str]:
     """Return the context and the Dockerfile: absolute paths, or URLs without logins if BuildKit fetches them."""
-    is_local = isinstance(build.context, Path)
-    dockerfile = str(build.dockerfile.absolute()) if build.dockerfile and is_local else build.dockerfile_name
     return {
         "Target": target or _DEFAULT_TARGET,
         "LocalPath": str(build.context.absolute()) if isinstance(build.context, Path) else redact_url(build.context),
-        "DockerfilePath": redact_url(build.dockerfile_origin) if build.dockerfile_origin else dockerfile,
+        "DockerfilePath": redact_url(build.dockerfile_origin) if build.dockerfile_origin else _find_dockerfile(build),
     }
+
+
+def _find_dockerfile(build: BuildSettings) -> str:
+    if build.dockerfile is None or not isinstance(build.context, Path):
+        return build.dockerfile_name
+    path = build.dockerfile.absolute()
+    # The file of an inline Dockerfile is gone after the build. Its record is that of one in the context, as in buildx.
+    is_inline = any(part.startswith(scratch.PREFIX) for part in path.parts)
+    return str(build.context.absolute() / path.name if is_inline else path)
 
 
 def read_state(folder: str, ref: str) -> dict[str, str]:

@@ -27,6 +27,7 @@ from ci_buildx.errors import (
     SolveError,
     TransportError,
 )
+from ci_buildx.fsutil import scratch
 from ci_buildx.model.plaintext import redact_url
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.option import OptionSurface
@@ -90,6 +91,14 @@ def test_the_sources_of_a_build_are_recorded_for_docker_buildx(build: WholeBuild
         "LocalPath": str(build.folder),
         "DockerfilePath": str(build.folder / "Dockerfile"),
     }
+
+
+def test_the_temporary_file_of_an_inline_dockerfile_is_not_recorded(tmp_path: Path) -> None:
+    with scratch.open_folder() as folder:
+        (folder / "0").mkdir()
+        (folder / "0" / "Dockerfile").write_text("FROM scratch\n")
+        build = BuildSettings(context=tmp_path, dockerfile=folder / "0" / "Dockerfile")
+        assert describe_sources(build, "app")["DockerfilePath"] == str(tmp_path / "Dockerfile")
 
 
 def test_no_login_is_recorded() -> None:
