@@ -94,7 +94,7 @@ def test_in_a_queue_that_moves_each_first_build_adds_the_pods_that_all_need(
         wait_until(lambda: get_replicas(memory_cluster) == 2)
         builds[0].keeper.release(held.lease)
         wait_until(lambda: get_replicas(memory_cluster) == 3)
-        assert any("adding 1 pod: 2 waiting" in line for line in builds[2].said)
+        wait_until(lambda: any("adding 1 pod: 2 waiting" in line for line in builds[2].said))
         for build in builds:
             build.stop.set()
 
