@@ -23,7 +23,7 @@ from ci_buildx.gotemplate.kinds import (
     make_struct,
 )
 from ci_buildx.history.attachments import RecordAttachment
-from ci_buildx.history.records import CACHE_IMPORTS, PlacedRecord, strip_cache_imports
+from ci_buildx.history.records import CACHE_IMPORTS, LocalSource, PlacedRecord, strip_cache_imports
 from ci_buildx.model import masker
 from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.platform import parse_platform
@@ -159,7 +159,7 @@ class RecordInspection:
             "Name": self._mask(placed.name),
             "Ref": placed.ref,
             "Context": attrs.pop("context", "") or placed.local.show_folder(self._cwd),
-            "Dockerfile": placed.local.show_dockerfile() or _take_dockerfile(attrs),
+            "Dockerfile": _take_dockerfile(attrs, placed.local),
             "VCSRepository": attrs.get("vcs:source", ""),
             "VCSRevision": attrs.get("vcs:revision", ""),
             "Target": attrs.pop("target", ""),
@@ -243,8 +243,10 @@ def list_secrets(placed: PlacedRecord) -> tuple[str, ...]:
     return masker.list_spellings(found)
 
 
-def _take_dockerfile(attrs: dict[str, str]) -> str:
+def _take_dockerfile(attrs: dict[str, str], local: LocalSource) -> str:
     name = attrs.pop("filename", "")
+    if local.dockerfile:
+        return local.show_dockerfile()
     folder = attrs.get("vcs:localdir:dockerfile", "")
     return f"{folder.rstrip('/')}/{name}" if name and folder not in ("", ".") else name
 

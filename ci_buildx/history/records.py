@@ -27,12 +27,13 @@ _SECOND = 1_000_000_000
 _CANCELED = 1
 """The number of gRPC's status for a build that was canceled."""
 _DEFAULT = "/Dockerfile"
+_STDIN = "-"
 _TIME = compile_lazily(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalSource:
-    """The folder and the Dockerfile of a build that ran on this machine; "" if unknown or not on it."""
+    """The folder and the Dockerfile of a build that ran on this machine; "" if unknown, "-" for standard input."""
 
     folder: str = ""
     dockerfile: str = ""
@@ -59,14 +60,12 @@ def _shorten_path(path: str, folder: str) -> str:
 def read_local_source(state: Mapping[str, str]) -> LocalSource:
     """Return the paths in a build's local record (buildx 0.38.2, ``localstate/localstate.go``, ``State``).
 
-    A context that BuildKit fetches has none, and so has a context or Dockerfile from standard input.
+    A context that BuildKit fetches has none.
     """
-    folder, dockerfile = state.get("LocalPath", ""), state.get("DockerfilePath", "")
+    folder = state.get("LocalPath", "")
     if "://" in folder or folder.startswith(("git@", "github.com/")):
-        return LocalSource()
-    return LocalSource(
-        folder="" if folder == "-" else folder, dockerfile="" if dockerfile in ("-", "Dockerfile") else dockerfile
-    )
+        return NO_SOURCE
+    return LocalSource(folder=folder, dockerfile=state.get("DockerfilePath", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +223,9 @@ def make_build_name(attrs: Mapping[str, str], local: LocalSource = NO_SOURCE) ->
     dockerfile = "" if attrs.get("filename", "") == "Dockerfile" else attrs.get("filename", "")
     if folder := _read_folder(attrs, "vcs:localdir:dockerfile"):
         dockerfile = posixpath.normpath(posixpath.join(folder, dockerfile))
-    shown = context or _name_paths(local.folder, local.dockerfile or dockerfile)
+    if local.dockerfile not in ("", _STDIN, "Dockerfile"):
+        dockerfile = local.dockerfile
+    shown = context or _name_paths("" if local.folder == _STDIN else local.folder, dockerfile)
     if target := attrs.get("target", ""):
         shown = f"{shown} ({target})" if shown else target
     return shown or simplify_git_url(attrs.get("vcs:source") or _find_git_input(attrs))
