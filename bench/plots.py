@@ -9,11 +9,13 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
+
+from bench.line_chart import LineChart, draw_lines
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
@@ -121,6 +123,34 @@ def draw_queue(document: Mapping[str, Any]) -> dict[str, str]:
     return {"pools-queue.svg": draw_bars(chart)}
 
 
+def draw_week(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the pictures of a result of `bench.week`, by their files' names."""
+    pools = list(document["pools"].values())
+
+    def draw(title: str, unit: str, read: Callable[[Mapping[str, Any]], float], highest: float = 0.0) -> str:
+        lines = [(pool["who"], [(moment["day"], read(moment)) for moment in pool["moments"]]) for pool in pools]
+        marks = [(pools[0]["lost"], "each pool loses a pod")]
+        return draw_lines(LineChart(title=title, x="day", y=unit, lines=lines, highest=highest, marks=marks))
+
+    limit = f"garbage collection above {document['kept']} MB"
+    return {
+        "week-hits.svg": draw("Hits in the cache", "% of the builds that could hit", measure_hits, 100),
+        "week-disk.svg": draw(f"Disk of the fullest pod; {limit}", "MB", lambda moment: max(moment["disk"])),
+        "week-shares.svg": draw("Builds of the busiest of four pods", "times its fair share", measure_share, 4),
+    }
+
+
+def measure_hits(moment: Mapping[str, Any]) -> float:
+    """Return the percentage of the builds that found in the cache what an earlier one of their repository had made."""
+    return 100 * float(moment["hits"]) / moment["chances"] if moment["chances"] else 0.0
+
+
+def measure_share(moment: Mapping[str, Any]) -> float:
+    """Return the busiest pod's builds as a multiple of its fair share."""
+    sessions = moment["sessions"]
+    return float(max(sessions)) * len(sessions) / sum(sessions) if sum(sessions) else 0.0
+
+
 def find_newest(kind: str) -> Path:
     """Return the newest result of a kind. Raises FileNotFoundError."""
     found = sorted(RESULTS.glob(f"{kind}-*.json"))
@@ -129,7 +159,7 @@ def find_newest(kind: str) -> Path:
     return found[-1]
 
 
-KINDS = {"pools": draw_pools}
+KINDS = {"pools": draw_pools, "week": draw_week}
 
 
 def main() -> int:
