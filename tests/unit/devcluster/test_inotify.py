@@ -8,6 +8,7 @@ from devcluster import inotify
 
 @pytest.fixture
 def limit(tmp_path: Path) -> Path:
+    """A file in the place of the kernel's setting, with its default."""
     file = tmp_path / "max_user_instances"
     file.write_text("128\n")
     return file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ci_buildx.ci.migration.report import MigrationVerdict
-from tests.unit.ci.github.test_migrate import (
+from tests.unit.ci.github.workflows import (
     BUILD,
     BUILDX,
     LOGIN,
