@@ -69,3 +69,12 @@ def eventually(what: str, check: Callable[[], bool]) -> None:
     while not check():
         assert time.monotonic() < deadline, f"{what} did not come about"
         time.sleep(0.2)
+
+
+def list_holders(shop: Shop, role: str) -> list[dict[str, Any]]:
+    """The Leases of a namespace's pools with this role, "slot" or "ticket"."""
+    found: list[dict[str, Any]] = shop.kube.list(
+        f"/apis/coordination.k8s.io/v1/namespaces/{shop.namespace}/leases",
+        labelSelector=f"kube-builder.dev/pool={role}",
+    )["items"]
+    return found

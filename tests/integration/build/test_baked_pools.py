@@ -11,8 +11,7 @@ import pytest
 
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product, Run
-from tests.integration.build.lasting import Shop, eventually
-from tests.integration.build.test_pools import list_holders
+from tests.integration.build.lasting import Shop, eventually, list_holders
 
 CHOSEN = re.compile(r"pod (\S+), one of \d ready, is chosen by the sticky key '([^']+)'")
 SHARED = re.compile(r"\(context\): ([0-9.]+)MB for (\d+) targets? in pod (\S+)")

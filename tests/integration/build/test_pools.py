@@ -9,7 +9,6 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -21,7 +20,7 @@ from ci_buildx.builder.pool.pool import PodPool
 from ci_buildx.kube.client import KubeClient
 from ci_buildx.settings.builder import LoadBalance
 from devcluster.accounts import Account
-from tests.integration.build.lasting import Shop, eventually
+from tests.integration.build.lasting import Shop, eventually, list_holders
 
 CHOSEN = re.compile(r"pod (\S+), one of \d ready, is chosen ")
 QUICK = "FROM busybox\nARG MARK\nRUN echo $MARK > /mark\n"
@@ -64,14 +63,6 @@ def test_one_build_wins_each_race_for_the_last_slot(kube: KubeClient, job_accoun
         before.close()
         assert won == {1: 40}
         assert single.leases() == []
-
-
-def list_holders(shop: Shop, role: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = shop.kube.list(
-        f"/apis/coordination.k8s.io/v1/namespaces/{shop.namespace}/leases",
-        labelSelector=f"kube-builder.dev/pool={role}",
-    )["items"]
-    return found
 
 
 def start(shop: Shop, context: Path, mark: str, *options: str) -> subprocess.Popen[str]:
