@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.model.record import replace
 from ci_buildx.replay.plan import describe_subject, make_material_plan
-from ci_buildx.replay.snapshot import SnapshotTarget, SnapshotWriter, write_archive
+from ci_buildx.replay.snapshot import SnapshotTarget, SnapshotWriter, move_layout, write_archive
 from ci_buildx.replay.subject import load_predicate
 from ci_buildx.settings.attributes import STDOUT, parse_outputs
 from ci_buildx.settings.contexts import refuse_escape
@@ -39,6 +39,7 @@ examples:
 
 {EXIT_CODES}"""
 _VERB = "replay snapshot"
+_LAYOUT = "layout"
 _NAMES = ("materials", "platforms", "progress")
 OPTIONS = (
     *(option for option in replay.SHARED if option.name in _NAMES),
@@ -80,6 +81,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
             plan = [_make_plan(writer, one, with_content=with_content) for one in targets]
             around.stdout.write(f"{json.dumps(plan, indent=2)}\n")
             return 0
+        SnapshotWriter(client, stores).check_input(targets, materials=with_content)
         with open_progress(answers, around) as display, display.begin_phase("store sources") as phase:
             writer = SnapshotWriter(client, stores, note=phase.add_output, warn=around.warn)
             write_snapshot(writer, targets, output, around, with_content=with_content)
@@ -122,33 +124,55 @@ def write_snapshot(
 ) -> None:
     """Write the snapshot into a folder, or as an archive into a file or to standard output."""
     dest = output.get("dest")
-    if output.type == "local" or read_boolean(output.get("tar") or "true") is False:
-        folder = refuse_escape(around.cwd / dest, source="--output", env=around.env)
-        is_new = not folder.exists()
-        try:
-            writer.write(folder, targets, materials=with_content)
-        except BaseException:
-            if is_new:
-                shutil.rmtree(folder, ignore_errors=True)
-            raise
-        return
     try:
+        if output.type == "local" or read_boolean(output.get("tar") or "true") is False:
+            folder = refuse_escape(around.cwd / dest, source="--output", env=around.env)
+            _write_folder(writer, targets, folder, with_content=with_content)
+            return
         with scratch.open_folder() as made:
-            writer.write(made / "layout", targets, materials=with_content)
+            layout = made / _LAYOUT
+            writer.write(layout, targets, materials=with_content)
             if dest in ("", STDOUT):
                 around.stdout.flush()
-                write_archive(made / "layout", around.stdout.buffer)
+                write_archive(layout, around.stdout.buffer)
             else:
                 path = refuse_escape(around.cwd / dest, source="--output", env=around.env)
-                _write_file(made / "layout", path)
+                _write_file(layout, path)
     except OSError as error:
         raise KubeBuilderError(f"cannot write the snapshot: {error.strerror}") from error
 
 
+def _write_folder(
+    writer: SnapshotWriter, targets: Sequence[SnapshotTarget], folder: Path, *, with_content: bool
+) -> None:
+    """Add the snapshot to the layout in ``folder`` once it is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        scratch.sweep(folder)
+        with scratch.open_folder(folder) as made:
+            writer.write(made / _LAYOUT, targets, materials=with_content)
+            move_layout(made / _LAYOUT, folder)
+    except BaseException:
+        with suppress(OSError):  # Another process may write here, too: only an empty folder is removed.
+            folder.rmdir()
+        raise
+
+
 def _write_file(layout: Path, path: Path) -> None:
+    """Replace a file with the complete archive; a device or a pipe is written in place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        write_archive(layout, stream)
+    if path.exists() and not path.is_file():
+        with path.open("wb") as stream:
+            write_archive(layout, stream)
+        return
+    with scratch.open_partial(path) as stream:
+        draft = Path(stream.name)
+        try:
+            write_archive(layout, stream)
+            stream.flush()
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _make_plan(writer: SnapshotWriter, target: SnapshotTarget, *, with_content: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -89,6 +90,11 @@ class LayoutStore:
         """Return whether a blob exists."""
         return self._layout.has(check_digest(digest))
 
+    def measure_blob(self, digest: str) -> int:
+        """Return the size of a blob in bytes."""
+        with self._open(digest) as stream:
+            return stream.seek(0, os.SEEK_END)
+
     def open_blob(self, digest: str, size: int) -> BlobTransfer:
         """Open a blob of ``size`` bytes."""
         stream = self._open(digest)
@@ -102,6 +108,16 @@ class LayoutStore:
         """Store a blob."""
         transfer = make_transfer()
         self._write(digest, iter(lambda: transfer.read(_PIECE), b""))
+
+    def take_blobs(self, other: Path) -> None:
+        """Move all blobs of the layout ``other``, which is on the same file system, to this one."""
+        try:
+            for path in sorted((other / "blobs").glob("*/*")):
+                self._layout.place(path, f"{path.parent.name}:{path.name}")
+        except LayoutRefusal as error:
+            raise RegistryError(str(error)) from error
+        except OSError as error:
+            raise KubeBuilderError(f"cannot write to {self.folder}: {error.strerror}") from error
 
     def list_referrers(self, digest: str) -> list[dict[str, Any]]:
         """Return the manifests whose subject is ``digest``: noted in ``index.json``, or listed by an index."""

@@ -14,7 +14,7 @@ from ci_buildx.errors import InputError
 from ci_buildx.imagetools.location import LAYOUT
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.registry.layouts import LayoutStore
-from ci_buildx.registry.stores import BlobTransfer, ImageStore
+from ci_buildx.registry.stores import BlobTransfer
 from ci_buildx.replay.pins import PACKAGE, is_git_source
 from ci_buildx.replay.predicate import BuildMaterial
 from ci_buildx.settings.contexts import refuse_escape, split_layout
@@ -60,7 +60,7 @@ class MaterialStores:
         """Whether content of this machine is named."""
         return bool(self.layouts or self.paths)
 
-    def find_layout(self, material: BuildMaterial) -> ImageStore | None:
+    def find_layout(self, material: BuildMaterial) -> LayoutStore | None:
         """Return the layout that has a source's content, None if no layout has it. Raises RegistryError."""
         named = self._find_path(material)
         folders = [named] if named is not None and named.is_dir() else []

@@ -28,7 +28,7 @@ from ci_buildx.replay.materials import MaterialKind, MaterialStores, classify_ma
 from ci_buildx.replay.pins import parse_package
 from ci_buildx.replay.predicate import BuildMaterial, BuildPredicate
 from ci_buildx.replay.subject import SOURCE, ReplaySubject
-from ci_buildx.session.oci_layout import LayoutName
+from ci_buildx.session.oci_layout import LayoutName, list_entries
 
 SNAPSHOT_TYPE = "application/vnd.docker.buildx.snapshots.v1+json"
 MATERIALS_TYPE = "application/vnd.docker.buildx.snapshots.materials.v1+json"
@@ -78,8 +78,19 @@ class SnapshotWriter:
         self._warn = warn
         self._warned: set[str] = set()
 
+    def check_input(self, targets: Sequence[SnapshotTarget], *, materials: bool) -> None:
+        """Raise InputError for what only the user can mend: no provenance, or a source that no store has."""
+        for target in targets:
+            if target.subject.store is None or target.subject.attestation is None:
+                raise InputError("snapshot requires an image with provenance", source=SOURCE)
+            for one in target.predicate.materials if materials else ():
+                kind = classify_material(one)
+                is_file = kind in (MaterialKind.HTTP, MaterialKind.BLOB) and one.digest
+                if is_file and self._stores.find_file(one) is None and self._stores.find_layout(one) is None:
+                    raise _make_missing(one)
+
     def write(self, folder: Path, targets: Sequence[SnapshotTarget], *, materials: bool) -> None:
-        """Write the snapshot of all targets; with ``materials``, also the content of their sources."""
+        """Write the snapshot of all checked targets; with ``materials``, also the content of their sources."""
         layout = LayoutStore(folder)
         entries = [self._write_target(layout, one, materials=materials) for one in targets]
         if len(entries) == 1:
@@ -115,8 +126,8 @@ class SnapshotWriter:
 
     def _write_target(self, layout: LayoutStore, target: SnapshotTarget, *, materials: bool) -> dict[str, Any]:
         subject = target.subject
-        if subject.store is None or subject.attestation is None:
-            raise InputError("snapshot requires an image with provenance", source=SOURCE)
+        assert subject.store is not None
+        assert subject.attestation is not None
         attestation = subject.attestation["digest"]
         copy = ImageCopy(subject.store, layout)
         copy.add_manifest(attestation)
@@ -190,12 +201,10 @@ class SnapshotWriter:
         store = self._stores.find_layout(material)
         if store is None:
             raise _make_missing(material)
-        folder = getattr(store, "folder")  # noqa: B009
-        algorithm, _, digits = material.digest.partition(":")
-        size = (folder / "blobs" / algorithm / digits).stat().st_size
+        size = store.measure_blob(material.digest)
         if not layout.has_blob(material.digest):
             layout.put_blob(material.digest, lambda: store.open_blob(material.digest, size))
-        return int(size)
+        return size
 
     def _warn_once(self, text: str) -> None:
         if text not in self._warned:
@@ -203,21 +212,28 @@ class SnapshotWriter:
             self._warn(text)
 
 
+def move_layout(source: Path, target: Path) -> None:
+    """Move everything of the layout ``source`` into the layout ``target``, its entries last. Raises RegistryError."""
+    layout = LayoutStore(target)
+    layout.take_blobs(source)
+    for entry in list_entries(source):
+        layout.list_in_index(layout.read_manifest(entry["digest"]), [LayoutName(tag=_TAG)])
+
+
 def write_archive(folder: Path, stream: BinaryIO) -> None:
-    """Write a layout as a tar archive, in a stable order and without this machine's names and times."""
+    """Write a layout as a tar archive, in a stable order and without this machine's names, times and modes."""
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_symlink() or not (path.is_dir() or path.is_file()) or path.name.startswith("."):
-                continue
+        for path in (folder / "oci-layout", folder / "index.json", *sorted(folder.glob("blobs/**/*"))):
             entry = archive.gettarinfo(path, str(path.relative_to(folder)))
             entry.uid = entry.gid = 0
             entry.uname = entry.gname = ""
             entry.mtime = 0
-            if path.is_file():
-                with path.open("rb") as content:
-                    archive.addfile(entry, content)
-            else:
+            entry.mode = 0o755 if path.is_dir() else 0o644
+            if path.is_dir():
                 archive.addfile(entry)
+                continue
+            with path.open("rb") as content:
+                archive.addfile(entry, content)
 
 
 def _select_manifest(store: ImageStore, root: ManifestDocument, target: SnapshotTarget) -> ManifestDocument:
