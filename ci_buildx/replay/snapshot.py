@@ -111,7 +111,7 @@ class SnapshotWriter:
 
     def find_image(self, material: BuildMaterial, target: SnapshotTarget) -> MaterialImage:
         """Return an image among the sources: of the explicit stores, else of its registry, by its digest."""
-        store = self._stores.find_layout(material)
+        store: ImageStore | None = self._stores.find_layout(material)
         if store is None:
             if not self._stores.uses_registries:
                 raise _make_missing(material)

@@ -106,8 +106,8 @@ def test_a_snapshot_is_a_store_for_another(
         assert index is not None
         assert json.load(index) == json.loads((tmp_path / "kept" / "index.json").read_text())
     first = shell.stdout
-    options = ("-o", "type=oci,dest=a/b.tar", *options)
-    assert shell.run("replay", "snapshot", "--materials", "oci-layout://kept", *options) == 0, shell.stderr
+    output = ("-o", "type=oci,dest=a/b.tar")
+    assert shell.run("replay", "snapshot", "--materials", "oci-layout://kept", *output, *options) == 0, shell.stderr
     assert (tmp_path / "a" / "b.tar").read_bytes() == first
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.tar"]
 
