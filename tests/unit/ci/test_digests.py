@@ -171,7 +171,7 @@ def test_refuses_and_publishes_nothing(
 
 def test_a_digest_that_was_not_pushed_is_named(registry: MemoryRegistry, tmp_path: Path) -> None:
     code, _, stderr = run(tmp_path, "merge", "-t", registry.name("app", "1"), ONE)
-    assert (code, f"reading {registry.name('app')}:{ONE} failed with status 404" in stderr) == (1, True), stderr
+    assert (code, f"reading {registry.name('app')}@{ONE} failed with status 404" in stderr) == (1, True), stderr
 
 
 def test_no_name(tmp_path: Path) -> None:
