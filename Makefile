@@ -140,6 +140,7 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(BIN)/python -m bench.soak
 	$(AS_ROOT) $(BIN)/python -m bench.faults
 	$(BIN)/python -m bench.pools
+	$(AS_ROOT) $(BIN)/python -m bench.week
 	$(BIN)/python -m bench.plots
 	$(AS_ROOT) $(BIN)/python -m bench.losses
 	$(AS_ROOT) $(BIN)/python -m bench.elastic
