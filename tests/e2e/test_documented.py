@@ -191,13 +191,15 @@ def test_a_workflow_runs_as_the_page_has_it(
     document = documentation.find_workflow(snippet)
     assert document
     whole: dict[str, Any] = {"name": "image", "on": "workflow_dispatch", "jobs": document["jobs"]}
-    text = json.dumps(whole).replace(documentation.REGISTRY, server).replace("ubuntu-24.04", "ubuntu-latest")
+    text = json.dumps(whole).replace(f'"{documentation.REGISTRY}"', f'"{open_registry.address}"')
+    text = text.replace(documentation.REGISTRY, server).replace("ubuntu-24.04", "ubuntu-latest")
     text = text.replace("ghcr.io", open_registry.address)
     files = {".github/workflows/image.yml": text, "buildkitd.toml": buildkitd_config.read_text()}
     folder = make_repository(tmp_path / "repository", name, files)
     config = Path(product_env["KUBECONFIG"]).read_text()
     env = {**checkout.environment("act-home"), "KUBECONFIG": config}  # act takes a secret's value from there.
     options = [*checkout.ACT_HERE, "--no-cache-server", "--secret", "KUBECONFIG", "--secret", "GITHUB_TOKEN=of-the-job"]
+    options += ["--var", "REGISTRY_USER=me", "--secret", "REGISTRY_PASSWORD=of-the-team"]
     variables = {"GITHUB_REPOSITORY": f"team/{name}", "KUBE_BUILDER_BUILDKITD_CONFIG": "buildkitd.toml"}
     options += [word for key, value in variables.items() for word in ("--env", f"{key}={value}")]
     options += ["--local-repository", f"{documentation.PRODUCT}@v1={action}"]
