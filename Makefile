@@ -137,6 +137,7 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(BIN)/python -m bench.soak
 	$(AS_ROOT) $(BIN)/python -m bench.faults
 	$(BIN)/python -m bench.pools
+	$(BIN)/python -m bench.burst
 	$(AS_ROOT) $(BIN)/python -m bench.losses
 	$(BIN)/python -m bench.trees
 	$(BIN)/python -m bench.clones
