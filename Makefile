@@ -142,6 +142,7 @@ soak: test-dataclasses test-oldest coverage test-versions ## The long counts; wr
 	$(BIN)/python -m bench.pools
 	$(AS_ROOT) $(BIN)/python -m bench.week
 	$(BIN)/python -m bench.plots
+	$(BIN)/python -m bench.burst
 	$(AS_ROOT) $(BIN)/python -m bench.losses
 	$(AS_ROOT) $(BIN)/python -m bench.elastic
 	$(BIN)/python -m bench.trees
