@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,3 +79,14 @@ def list_holders(shop: Shop, role: str) -> list[dict[str, Any]]:
         labelSelector=f"kube-builder.dev/pool={role}",
     )["items"]
     return found
+
+
+@contextmanager
+def create_builder(shop: Shop, name: str, *options: str) -> Iterator[None]:
+    """A running builder until the end of the block."""
+    made = shop.create("--name", name, "--bootstrap", *options)
+    assert made.code == 0, made.stderr
+    try:
+        yield
+    finally:
+        assert shop.product.run("rm", name).code == 0

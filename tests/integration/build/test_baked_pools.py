@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product, Run
-from tests.integration.build.lasting import Shop, eventually, list_holders
+from tests.integration.build.lasting import Shop, create_builder, eventually, list_holders
 
 CHOSEN = re.compile(r"pod (\S+), one of \d ready, is chosen by the sticky key '([^']+)'")
 SHARED = re.compile(r"\(context\): ([0-9.]+)MB for (\d+) targets? in pod (\S+)")
@@ -54,26 +54,27 @@ def read_pods(context: Path) -> Counter[str]:
 
 
 def test_targets_are_spread_over_pods_within_their_slots(shop: Shop, many: Path) -> None:
-    made = shop.create("--name", "one", "--bootstrap", "--driver-opt", "replicas=2", "--driver-opt", "max-builds=3")
-    assert made.code == 0, made.stderr
-    run = bake(shop, many, "--builder", "one", "--metadata-file", "meta.json")
-    assert run.code == 0, run.stderr
-    placed = CHOSEN.findall(run.stderr)
-    assert sorted(key.partition("#")[2] for _, key in placed) == [f"t{number}" for number in range(8)]
-    pods = Counter(pod for pod, _ in placed)
-    assert sorted(pods.values()) == sorted(read_pods(many).values())
-    assert len(pods) == 2
-    assert "waiting for a slot" in run.stderr, "six slots for eight targets"
-    sent = SHARED.findall(run.stderr)
-    assert {pod: int(count) for _, count, pod in sent} == dict(pods)
-    assert {size for size, _, _ in sent} <= {"1.05", "1.06"}
-    assert json.loads((many / "meta.json").read_text()).keys() == {f"t{number}" for number in range(8)}
-    eventually("that all slots are given up", lambda: not list_holders(shop, "slot") + list_holders(shop, "ticket"))
-    again = bake(shop, many, "--builder", "one", "--jobs", "1")
-    assert again.code == 0, again.stderr
-    first = {key: pod for pod, key in CHOSEN.findall(again.stderr)}
-    third = bake(shop, many, "--builder", "one", "--jobs", "1")
-    assert {key: pod for pod, key in CHOSEN.findall(third.stderr)} == first, "each target's key prefers the same pod"
+    with create_builder(shop, "one", "--driver-opt", "replicas=2,max-builds=3"):
+        run = bake(shop, many, "--builder", "one", "--metadata-file", "meta.json")
+        assert run.code == 0, run.stderr
+        placed = CHOSEN.findall(run.stderr)
+        assert sorted(key.partition("#")[2] for _, key in placed) == [f"t{number}" for number in range(8)]
+        pods = Counter(pod for pod, _ in placed)
+        assert sorted(pods.values()) == sorted(read_pods(many).values())
+        assert len(pods) == 2
+        assert "waiting for a slot" in run.stderr, "six slots for eight targets"
+        sent = SHARED.findall(run.stderr)
+        assert {pod: int(count) for _, count, pod in sent} == dict(pods)
+        assert {size for size, _, _ in sent} <= {"1.05", "1.06"}
+        assert json.loads((many / "meta.json").read_text()).keys() == {f"t{number}" for number in range(8)}
+        eventually("that all slots are given up", lambda: not list_holders(shop, "slot") + list_holders(shop, "ticket"))
+        again = bake(shop, many, "--builder", "one", "--jobs", "1")
+        assert again.code == 0, again.stderr
+        first = {key: pod for pod, key in CHOSEN.findall(again.stderr)}
+        third = bake(shop, many, "--builder", "one", "--jobs", "1")
+        assert {key: pod for pod, key in CHOSEN.findall(third.stderr)} == first, (
+            "each target's key prefers the same pod"
+        )
 
 
 def test_linked_targets_meet_in_a_pod_and_count_as_one_build(shop: Shop, context: Path) -> None:
@@ -94,15 +95,14 @@ target "test" {
 target "alone" { dockerfile-inline = "FROM busybox\n" }
 """
     )
-    made = shop.create("--name", "linked", "--bootstrap", "--driver-opt", "replicas=2", "--driver-opt", "max-builds=1")
-    assert made.code == 0, made.stderr
-    run = bake(shop, context, "--builder", "linked")
-    assert run.code == 0, run.stderr
-    assert (context / "out/app/random").read_bytes() == (context / "out/test/random").read_bytes()
-    assert len(CHOSEN.findall(run.stderr)) == 2
-    deferred = bake(shop, context, "--builder", "linked", "--jobs", "defer-output", "--no-cache")
-    assert deferred.code == 0, deferred.stderr
-    assert len(CHOSEN.findall(deferred.stderr)) == 1, "all wait for each other"
+    with create_builder(shop, "linked", "--driver-opt", "replicas=2,max-builds=1"):
+        run = bake(shop, context, "--builder", "linked")
+        assert run.code == 0, run.stderr
+        assert (context / "out/app/random").read_bytes() == (context / "out/test/random").read_bytes()
+        assert len(CHOSEN.findall(run.stderr)) == 2
+        deferred = bake(shop, context, "--builder", "linked", "--jobs", "defer-output", "--no-cache")
+        assert deferred.code == 0, deferred.stderr
+        assert len(CHOSEN.findall(deferred.stderr)) == 1, "all wait for each other"
 
 
 def test_a_job_spreads_targets_over_its_own_pods(product: Product, many: Path, builders: Builders) -> None:
