@@ -26,7 +26,7 @@ from ci_buildx.buildkit import exporters
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError, SolveError, Stopped
 from ci_buildx.model.record import dataclass, field, replace
 from ci_buildx.registry import credentials
-from ci_buildx.runtime.signals import start_thread
+from ci_buildx.runtime.signals import forward_stop, start_thread
 from ci_buildx.settings.values import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ci_buildx.builder.boot.watch import Boot
     from ci_buildx.model.status import VertexWarning
 
-_TICK = 0.2
 _FORCED = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTED = "got SIGTERM/SIGINT, forcing shutdown"
 """The error of docker buildx after a summary (BuildKit 0.34.2, ``util/appcontext/appcontext.go``)."""
@@ -323,7 +322,7 @@ class _TargetWork:
         )
         narrowed = self._plans[job.name]
         site = build_run.add_builder_load(site, replace(self._builder, plan=narrowed))
-        start_thread(lambda: self._forward_stop(stop, done))
+        start_thread(lambda: forward_stop(self._site.stop, stop, done))
         try:
             known = {one.node.name: one for one in place.connections}
             chosen = [replace(known[node.name], node=node) for node in narrowed.nodes]
@@ -331,10 +330,3 @@ class _TargetWork:
             return build_run.finish_build(site, self._builder, solved, self._store)
         finally:
             done.set()
-
-    def _forward_stop(self, stop: threading.Event, done: threading.Event) -> None:
-        """Stop a target when the job stops; a target's own failure must not stop the others."""
-        while not done.is_set():
-            if self._site.stop.wait(_TICK):
-                stop.set()
-                return

@@ -76,8 +76,7 @@ def _merge_pushed(
         merged = merge_in_registry(client, target, sources, remote_cache)
         if merged.too_large:
             site.display.warn(_TOO_LARGE.format(target))
-    found = merged.descriptor
-    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    return merged.descriptor.to_json()
 
 
 def _merge_folder(site: BuildRun, cache: TypedAttributes, solved: Sequence[NodeResult]) -> Mapping[str, Any] | None:

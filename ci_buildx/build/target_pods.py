@@ -17,14 +17,12 @@ from ci_buildx.builder.builder import Builder
 from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import Stopped
 from ci_buildx.model.record import dataclass, replace
-from ci_buildx.runtime.signals import start_thread
+from ci_buildx.runtime.signals import forward_stop, start_thread
 
 if TYPE_CHECKING:
     from ci_buildx.builder.boot.watch import Boot
     from ci_buildx.buildkit.control import Control
     from ci_buildx.transport.race import TransportWinner
-
-_TICK = 0.2
 
 
 class _PodSeat:
@@ -149,8 +147,9 @@ class PoolSpread:
         Raises BootError, QueueTimeout, TransportError, Stopped, KubeError.
         """
         base = self._connector
-        stop = threading.Event()
-        start_thread(lambda: self._forward_stop(site.stop, stop))
+        # A group that fails must not stop the others.
+        job, stop = site.stop, threading.Event()
+        start_thread(lambda: forward_stop(job, stop, self._over))
         site = replace(site, stop=stop)
         # Emulation was decided when the first pods were reached, and their transports are stored by now.
         planned = Plan(nodes=tuple(replace(node, by_scheduling=False) for node in nodes))
@@ -177,10 +176,3 @@ class PoolSpread:
         return GroupPlace(
             connections=connections, find=lambda name: seats[name].current or first[name], close=chooser.close
         )
-
-    def _forward_stop(self, job: threading.Event, group: threading.Event) -> None:
-        """Stop a group's placement when the job stops; a group that fails must not stop the others."""
-        while not self._over.is_set():
-            if job.wait(_TICK):
-                group.set()
-                return

@@ -23,10 +23,11 @@ from ci_buildx.replay.subject import (
     select_subjects,
 )
 from ci_buildx.settings import options
+from ci_buildx.settings.attributes import parse_outputs
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 from ci_buildx.settings.platforms import parse_platforms
 from ci_buildx.settings.raw_values import Value
-from ci_buildx.settings.values import Settings
+from ci_buildx.settings.values import Settings, TypedAttributes
 
 _AROUND = (
     *("builder", "keep", "lifetime", "driver-opts", "builder-config", "buildkitd-config", "buildkitd-flags"),
@@ -61,11 +62,23 @@ BUILDING = tuple(options.BY_NAME[name] for name in (*_AROUND, "timeline"))
 OUTPUT = options.BY_NAME["outputs"]
 
 
-def offer_subject(parser: VerbParser) -> None:
-    """Add the positional SUBJECT."""
+def make_parser(verb: str, summary: str, examples: str, known: Sequence[Option]) -> VerbParser:
+    """Make the parser of a verb with the positional SUBJECT and the ``known`` options."""
+    parser = VerbParser(verb, "[OPTIONS] SUBJECT", summary, examples=examples)
     group = parser.add_argument_group("Arguments")
     about = "docker-image://REF, oci-layout://FOLDER:TAG, a provenance file, or a reference"
     group.add_argument("subject", nargs="?", default="", metavar="SUBJECT", help=about)
+    parser.add_options(known)
+    parser.offer_help()
+    return parser
+
+
+def parse_only_output(texts: Sequence[str], around: ProcessContext) -> TypedAttributes:
+    """Parse the only ``--output``. Raises InputError if there are several."""
+    if len(texts) > 1:
+        raise InputError(f"exactly one --output is required (got {len(texts)})")
+    (found,) = parse_outputs(texts, source="--output", cwd=around.cwd, env=around.env, may_delete=False)
+    return found
 
 
 def load_only(answers: ParsedArguments, around: ProcessContext, client: RegistryClient, *, verb: str) -> ReplaySubject:

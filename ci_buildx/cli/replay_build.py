@@ -92,8 +92,4 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 def make_parser() -> VerbParser:
     """Make the verb's parser."""
-    parser = VerbParser(_VERB, "[OPTIONS] SUBJECT", SUMMARY, examples=EXAMPLES)
-    replay.offer_subject(parser)
-    parser.add_options(OPTIONS)
-    parser.offer_help()
-    return parser
+    return replay.make_parser(_VERB, SUMMARY, EXAMPLES, OPTIONS)

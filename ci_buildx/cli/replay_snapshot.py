@@ -18,7 +18,7 @@ from ci_buildx.model.record import replace
 from ci_buildx.replay.plan import describe_subject, make_material_plan
 from ci_buildx.replay.snapshot import SnapshotTarget, SnapshotWriter, move_layout, write_archive
 from ci_buildx.replay.subject import load_predicate
-from ci_buildx.settings.attributes import STDOUT, parse_outputs
+from ci_buildx.settings.attributes import STDOUT
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 from ci_buildx.settings.syntax import read_boolean, require_boolean
@@ -76,12 +76,12 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
     with registries.open_client(answers, around) as client:
         subjects = replay.load_several(answers, around, client)
         targets = [SnapshotTarget(subject=one, predicate=load_predicate(one)) for one in subjects]
+        writer = SnapshotWriter(client, stores)
         if output is None:
-            writer = SnapshotWriter(client, stores)
             plan = [_make_plan(writer, one, with_content=with_content) for one in targets]
             around.stdout.write(f"{json.dumps(plan, indent=2)}\n")
             return 0
-        SnapshotWriter(client, stores).check_input(targets, materials=with_content)
+        writer.check_input(targets, materials=with_content)
         with open_progress(answers, around) as display, display.begin_phase("store sources") as phase:
             writer = SnapshotWriter(client, stores, note=phase.add_output, warn=around.warn)
             write_snapshot(writer, targets, output, around, with_content=with_content)
@@ -90,19 +90,13 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 def make_parser() -> VerbParser:
     """Make the verb's parser."""
-    parser = VerbParser(_VERB, "[OPTIONS] SUBJECT", SUMMARY, examples=EXAMPLES)
-    replay.offer_subject(parser)
-    parser.add_options(OPTIONS)
-    parser.offer_help()
-    return parser
+    return replay.make_parser(_VERB, SUMMARY, EXAMPLES, OPTIONS)
 
 
 def read_output(answers: ParsedArguments, around: ProcessContext) -> TypedAttributes:
     """Return where the snapshot goes, as an output of type oci. Raises InputError."""
     texts = answers.read_texts("outputs") or [STDOUT]
-    if len(texts) > 1:
-        raise InputError(f"exactly one --output is required (got {len(texts)})")
-    (found,) = parse_outputs(texts, source="--output", cwd=around.cwd, env=around.env, may_delete=False)
+    found = replay.parse_only_output(texts, around)
     if found.type == "registry":
         raise InputError("not implemented: snapshot registry output", source="--output", fix="write type=oci,dest=FILE")
     if found.type not in ("tar", "local", "oci"):

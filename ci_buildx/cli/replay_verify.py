@@ -19,7 +19,6 @@ from ci_buildx.replay.compare import CompareMode, compare_images, make_summary
 from ci_buildx.replay.request import ReplayRequest
 from ci_buildx.replay.subject import SOURCE, ReplaySubject
 from ci_buildx.session.oci_layout import list_entries
-from ci_buildx.settings.attributes import parse_outputs
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
 
@@ -82,11 +81,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
 
 def make_parser() -> VerbParser:
     """Make the verb's parser."""
-    parser = VerbParser(_VERB, "[OPTIONS] SUBJECT", SUMMARY, examples=EXAMPLES)
-    replay.offer_subject(parser)
-    parser.add_options(OPTIONS)
-    parser.offer_help()
-    return parser
+    return replay.make_parser(_VERB, SUMMARY, EXAMPLES, OPTIONS)
 
 
 def read_folder(answers: ParsedArguments, around: ProcessContext) -> Path | None:
@@ -94,9 +89,7 @@ def read_folder(answers: ParsedArguments, around: ProcessContext) -> Path | None
     texts = answers.read_texts("outputs")
     if not texts:
         return None
-    if len(texts) > 1:
-        raise InputError(f"exactly one --output is required (got {len(texts)})")
-    (found,) = parse_outputs(texts, source="--output", cwd=around.cwd, env=around.env, may_delete=False)
+    found = replay.parse_only_output(texts, around)
     if found.type != "local":
         raise InputError(f"unsupported type {found.type!r}", source="--output", fix="write type=local,dest=FOLDER")
     return refuse_escape(around.cwd / found.get("dest"), source="--output", env=around.env)

@@ -41,6 +41,10 @@ class ContentDescriptor:
     digest: str
     size: int
 
+    def to_json(self) -> dict[str, Any]:
+        """Return it as an index or a manifest lists it."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestDocument:

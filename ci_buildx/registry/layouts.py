@@ -74,8 +74,7 @@ class LayoutStore:
 
     def list_in_index(self, document: ManifestDocument, names: Sequence[LayoutName] = ()) -> None:
         """Add an entry to ``index.json`` under each of ``names``; without names, under its digest."""
-        found = document.descriptor
-        put_entry(self.folder, {"mediaType": found.media_type, "digest": found.digest, "size": found.size}, names)
+        put_entry(self.folder, document.descriptor.to_json(), names)
 
     def read_blob(self, digest: str, *, limit: int = LARGEST_CONFIG) -> bytes:
         """Return a blob of at most ``limit`` bytes."""

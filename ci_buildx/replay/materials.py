@@ -21,7 +21,6 @@ from ci_buildx.settings.contexts import refuse_escape, split_layout
 
 SOURCE = "--materials"
 PROVENANCE = "provenance"
-_PIECE = 1 << 20
 _HTTP = ("http://", "https://")
 _FIX = "write provenance, oci-layout://FOLDER, an absolute path, or URI=PATH"
 
@@ -70,10 +69,15 @@ class MaterialStores:
                 return store
         return None
 
+    def locate_file(self, material: BuildMaterial) -> Path | None:
+        """Return the file that is named for a source, None if none is. Its content is not read."""
+        path = self._find_path(material)
+        return None if path is None or path.is_dir() else path
+
     def find_file(self, material: BuildMaterial) -> Path | None:
         """Return the file that holds a source, None if none is named. Raises InputError if its digest is wrong."""
-        path = self._find_path(material)
-        if path is None or path.is_dir():
+        path = self.locate_file(material)
+        if path is None:
             return None
         found = _compute_digest(path, material.digest.partition(":")[0])
         if found != material.digest:
@@ -134,11 +138,9 @@ def _read_path(text: str, cwd: Path, env: Mapping[str, str]) -> Path:
 def _compute_digest(path: Path, algorithm: str) -> str:
     if algorithm not in ("sha256", "sha512"):
         raise InputError(f"a digest of {algorithm!r} cannot be checked", source=SOURCE)
-    made = hashlib.new(algorithm)
     try:
         with path.open("rb") as stream:
-            while piece := stream.read(_PIECE):
-                made.update(piece)
+            found = hashlib.file_digest(stream, algorithm)
     except OSError as error:
         raise InputError(f"cannot read {path.name!r}: {error.strerror}", source=SOURCE) from error
-    return f"{algorithm}:{made.hexdigest()}"
+    return f"{algorithm}:{found.hexdigest()}"

@@ -7,6 +7,7 @@ the manifest of the attestations, with a manifest of the sources and the manifes
 from __future__ import annotations
 
 import base64
+import io
 import json
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -135,7 +136,8 @@ class SnapshotWriter:
         entries: list[dict[str, Any]] = []
         if materials:
             layers, images = self._write_materials(layout, target)
-            _put_bytes(layout, _EMPTY_DIGEST, _EMPTY)
+            if not layout.has_blob(_EMPTY_DIGEST):
+                layout.put_blob(_EMPTY_DIGEST, _open_empty)
             config = {
                 "mediaType": _EMPTY_TYPE,
                 "digest": _EMPTY_DIGEST,
@@ -152,13 +154,13 @@ class SnapshotWriter:
                     "layers": layers,
                 },
             )
-            entries = [{**_describe(document), "artifactType": MATERIALS_TYPE}, *images]
+            entries = [{**document.descriptor.to_json(), "artifactType": MATERIALS_TYPE}, *images]
         found = layout.read_manifest(attestation)
-        described = _describe(found)
+        described = found.descriptor.to_json()
         if kind := found.fields.get("artifactType"):
             described["artifactType"] = kind
         index = _put_index(layout, {"manifests": entries, "subject": described})
-        made = {**_describe(index), "artifactType": SNAPSHOT_TYPE}
+        made = {**index.descriptor.to_json(), "artifactType": SNAPSHOT_TYPE}
         return made | ({"platform": subject.descriptor["platform"]} if "platform" in subject.descriptor else {})
 
     def _write_materials(
@@ -177,12 +179,12 @@ class SnapshotWriter:
             self._note(one.uri or one.digest)
             if kind is MaterialKind.IMAGE:
                 image = self.find_image(one, target)
-                _put_bytes(layout, image.root.descriptor.digest, image.root.body)
-                layers.setdefault(image.root.descriptor.digest, _describe(image.root))
+                layout.put_manifest(image.root.descriptor.digest, image.root)
+                layers.setdefault(image.root.descriptor.digest, image.root.descriptor.to_json())
                 copy = ImageCopy(image.store, layout)
                 copy.add_manifest(image.manifest.descriptor.digest)
                 copy.run()
-                described = _describe(image.manifest)
+                described = image.manifest.descriptor.to_json()
                 images.setdefault(described["digest"], described | _find_platform(image))
             else:
                 media_type = _FILE_TYPE if kind is MaterialKind.HTTP else _LAYER_TYPE
@@ -192,7 +194,8 @@ class SnapshotWriter:
 
     def _copy_file(self, layout: LayoutStore, material: BuildMaterial) -> int:
         """Copy a source that is a single blob; return its size in bytes. Nothing is fetched from its URL."""
-        path = self._stores.find_file(material)
+        # The targets are checked, and the layout computes the digest of what it is given.
+        path = self._stores.locate_file(material)
         if path is not None:
             size = path.stat().st_size
             if not layout.has_blob(material.digest):
@@ -268,11 +271,6 @@ def _measure(image: MaterialImage) -> int:
     return sum(sizes)
 
 
-def _describe(document: ManifestDocument) -> dict[str, Any]:
-    found = document.descriptor
-    return {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
-
-
 def _put_index(layout: LayoutStore, fields: Mapping[str, Any]) -> ManifestDocument:
     head = {"schemaVersion": 2, "mediaType": OCI_INDEX, "artifactType": SNAPSHOT_TYPE}
     return _put_document(layout, {**head, **fields})
@@ -284,16 +282,9 @@ def _put_document(layout: LayoutStore, fields: Mapping[str, Any]) -> ManifestDoc
     return document
 
 
-def _put_bytes(layout: LayoutStore, digest: str, content: bytes) -> None:
-    if layout.has_blob(digest):
-        return
-    rest = [content]
-
-    def read(size: int) -> bytes:
-        piece, rest[0] = rest[0][:size], rest[0][size:]
-        return piece
-
-    layout.put_blob(digest, lambda: BlobTransfer(read, lambda: None, digest=digest, size=len(content)))
+def _open_empty() -> BlobTransfer:
+    stream = io.BytesIO(_EMPTY)
+    return BlobTransfer(stream.read, stream.close, digest=_EMPTY_DIGEST, size=len(_EMPTY))
 
 
 def _make_missing(material: BuildMaterial) -> InputError:

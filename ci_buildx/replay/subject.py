@@ -92,9 +92,7 @@ def _load_file(path: Path, name: str) -> ReplaySubject:
 
 def _list_images(store: ImageStore, document: ManifestDocument, name: str) -> tuple[ReplaySubject, ...]:
     if not document.is_index:
-        found = document.descriptor
-        descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
-        return (ReplaySubject(name=name, descriptor=descriptor, store=store, is_alone=True),)
+        return (ReplaySubject(name=name, descriptor=document.descriptor.to_json(), store=store, is_alone=True),)
     if document.fields.get("artifactType") == _SNAPSHOT:
         raise InputError(f"{name!r} is a snapshot of replay, not an image", source=SOURCE)
     attestations: dict[str, Mapping[str, Any]] = {}

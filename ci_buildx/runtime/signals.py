@@ -19,6 +19,7 @@ T = TypeVar("T")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _LOOK = 0.05
 _AGAIN = 0.5
+_FORWARD = 0.2
 _TIMERS = {signal.ITIMER_REAL: signal.SIGALRM, signal.ITIMER_PROF: signal.SIGPROF}
 """Timers with the signals that they send."""
 _heard: list[int] = []
@@ -204,6 +205,14 @@ def start_thread(work: Callable[[], T]) -> ThreadOutcome[T]:
     outcome = ThreadOutcome(work)
     threading.Thread(target=outcome.settle, daemon=True).start()
     return outcome
+
+
+def forward_stop(source: threading.Event, target: threading.Event, over: threading.Event) -> None:
+    """Set ``target`` when ``source`` is set, until ``over`` is: a part that ends by itself must not stop the whole."""
+    while not over.is_set():
+        if source.wait(_FORWARD):
+            target.set()
+            return
 
 
 def run_all(works: Sequence[Callable[[], T]], *, stop: threading.Event) -> list[T]:

@@ -11,7 +11,7 @@ import pytest
 from ci_buildx.build.local_state import read_state
 
 REF = "kube/kube0/abc"
-STATE = {"Target": "default", "LocalPath": "/work/app", "DockerfilePath": "/work/app/Dockerfile"}
+STATE = {"Target": "default", "LocalPath": "/home/me/app", "DockerfilePath": "/home/me/app/Dockerfile"}
 
 
 @pytest.fixture

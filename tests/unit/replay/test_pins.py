@@ -35,7 +35,7 @@ def evaluate(policy: SourcePolicy, identifier: str) -> tuple[str, dict[str, str]
                 break
         if not changed:
             return None if denied else (identifier, attributes)
-    raise AssertionError("the policy converts for ever")
+    raise AssertionError("the policy never stops converting")
 
 
 def test_recorded_sources_get_their_digests() -> None:
