@@ -1,4 +1,4 @@
-"""Failures that no other pod would mend: a build is not repeated, but says what to raise, or how to push again.
+"""Failures that another pod would not fix: a build is not retried, and its error names what helps.
 
 Each build has retries left. A registry that fails is the devcluster's, behind a relay that answers for it with 503.
 """

@@ -1,7 +1,7 @@
 """`python -m bench.losses`: builds that lose their pods in every way, for real, and go on by themselves.
 
 Each loss of the table is made ``--count`` times. A build has one retry, must end well and must have told what it lost;
-its image is read back whole. Beside them are failures that no other pod would mend: those must not be repeated. Then
+its image is read back whole. Beside them are failures that another pod would not fix: those must not be retried. Then
 pods of a pool are killed every few seconds under many concurrent builds: none that has a retry left may fail. Results
 are written after each build, so that an interrupted run can be resumed.
 """

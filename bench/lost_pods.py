@@ -18,10 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from bench.faults import Build, Outcome
 from bench.ground import Ground
+from ci_buildx.builder.pods import read_pod
 from ci_buildx.errors import KubeError
+from ci_buildx.kube.client import KubeClient
 from devcluster import outage, processes
 
 DOCKERFILE = """FROM busybox
@@ -57,6 +60,14 @@ class Used:
     def path(self) -> str:
         """Return its path in the API."""
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
+
+
+def list_ready_pods(kube: KubeClient, namespace: str, **query: Any) -> list[dict[str, Any]]:
+    """Return the ready pods of a namespace that are not being deleted, in the order of their names."""
+    items = kube.list(f"/api/v1/namespaces/{namespace}/pods", **query)["items"]
+    views = ((read_pod(item), item) for item in items)
+    found = (item for view, item in views if view.ready and not view.terminating)
+    return sorted(found, key=lambda item: str(item["metadata"]["name"]))
 
 
 def find_daemon(uid: str) -> int:

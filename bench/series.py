@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.measure import Run
@@ -90,6 +90,22 @@ class Contestant:
     perform: Callable[[int], Run]
     most_rounds: int | None = None
     warm: bool = False
+
+
+def pair_fresh_and_cached(runs: Mapping[str, Callable[[str], Run]]) -> tuple[list[Contestant], list[Contestant]]:
+    """Return the contestants of builds with steps to run, and of builds whose steps are all cached.
+
+    A run gets a text that the build depends on: another one for each round, or always the same.
+    """
+
+    def make(perform: Callable[[str], Run], text: str) -> Callable[[int], Run]:
+        return lambda number: perform(text or str(number))
+
+    fresh, cached = (
+        [Contestant(name=name, perform=make(perform, text), warm=True) for name, perform in runs.items()]
+        for text in ("", "same")
+    )
+    return fresh, cached
 
 
 def alternate(contestants: Sequence[Contestant], rounds: int) -> tuple[Series, ...]:

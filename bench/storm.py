@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from bench.faults import Outcome
-from bench.lost_pods import Losses, find_daemon
+from bench.lost_pods import Losses, find_daemon, list_ready_pods
 from ci_buildx.builder import labels
 from ci_buildx.errors import KubeError, NotFound
 
@@ -85,13 +85,8 @@ def _kill_pods(
     pods = f"/api/v1/namespaces/{losses.namespace}/pods"
     while not over.wait(pause):
         with suppress(KubeError, NotFound, ProcessLookupError):
-            found = losses.ground.kube.list(pods, labelSelector=f"{labels.BUILDER}={builder}")["items"]
-            ready = [
-                one
-                for one in found
-                if not one["metadata"].get("deletionTimestamp")
-                and any(status.get("ready") for status in one["status"].get("containerStatuses") or ())
-            ]
+            selector = f"{labels.BUILDER}={builder}"
+            ready = list_ready_pods(losses.ground.kube, losses.namespace, labelSelector=selector)
             if not ready:
                 continue
             victim = drawn.choice(ready)["metadata"]

@@ -24,8 +24,9 @@ from typing import Any
 
 from bench import ground, machine, measure, peer
 from bench.ground import PLATFORM, Ground
-from bench.lost_pods import find_daemon
+from bench.lost_pods import find_daemon, list_ready_pods
 from bench.measure import CommandFailed
+from ci_buildx.builder.manifests import podspec
 from devcluster import host, layout, programs
 
 RESULTS = Path(__file__).parent / "results"
@@ -112,14 +113,7 @@ class SharedPool:
 
     def list_pods(self) -> list[dict[str, Any]]:
         """Return its ready pods, in the order of their names."""
-        items = self.ground.kube.list(f"/api/v1/namespaces/{self.namespace}/pods")["items"]
-        ready = [
-            item
-            for item in items
-            if not item["metadata"].get("deletionTimestamp")
-            and any(status.get("ready") for status in item["status"].get("containerStatuses") or ())
-        ]
-        return sorted(ready, key=lambda item: str(item["metadata"]["name"]))
+        return list_ready_pods(self.ground.kube, self.namespace)
 
     def measure_disk(self) -> list[float]:
         """Return the size of each pod's state in MB."""
@@ -149,7 +143,7 @@ class SharedPool:
 
 
 def _measure_state(uid: str) -> float:
-    root = f"/proc/{find_daemon(uid)}/root/var/lib/buildkit"
+    root = f"/proc/{find_daemon(uid)}/root{podspec.FOLDER}"
     # Files may vanish meanwhile, which `du` tells by its exit code.
     done = subprocess.run(["du", "-s", "-B1", root], capture_output=True, text=True, check=False)
     return round(int(done.stdout.split()[0]) / 1e6, 1)

@@ -17,7 +17,7 @@ from bench import measure, ours
 from bench.arena import Arena
 from bench.ground import ARCHITECTURE, Ground
 from bench.measure import Run
-from bench.series import Comparison, Contestant, Limit, Series, Target, alternate
+from bench.series import Comparison, Contestant, Limit, Series, Target, alternate, pair_fresh_and_cached
 
 ARCHITECTURES = ("amd64", "arm64")
 PLATFORMS = [f"linux/{architecture}" for architecture in ARCHITECTURES]
@@ -101,14 +101,7 @@ def _compare_shared_stage(arena: Arena) -> Iterator[Comparison]:
             reference = f"{ground.registry}/bench/bake-theirs"
             return peer.bake(theirs, context, {"REF": reference, "ROUND": mark})
 
-        fresh = [
-            Contestant(name=OURS, perform=lambda number: run_ours(str(number)), warm=True),
-            Contestant(name=THEIRS, perform=lambda number: run_theirs(str(number)), warm=True),
-        ]
-        cached = [
-            Contestant(name=OURS, perform=lambda _: run_ours("same"), warm=True),
-            Contestant(name=THEIRS, perform=lambda _: run_theirs("same"), warm=True),
-        ]
+        fresh, cached = pair_fresh_and_cached({OURS: run_ours, THEIRS: run_theirs})
         for title, contestants, usual in (("steps to run", fresh, 5), ("all cached", cached, 8)):
             yield Comparison(
                 title=f"bake: 12 targets with a common stage on two nodes, merged and pushed, {title}",

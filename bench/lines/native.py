@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from bench import ours
 from bench.arena import Arena
 from bench.measure import Run
-from bench.series import Comparison, Contestant, Limit, Series, alternate
+from bench.series import Comparison, Contestant, Limit, Series, alternate, pair_fresh_and_cached
 
 ARCHITECTURES = ("amd64", "arm64")
 PLATFORMS = [f"linux/{architecture}" for architecture in ARCHITECTURES]
@@ -38,14 +38,7 @@ def compare(arena: Arena) -> Iterator[Comparison]:
         def run_theirs(greeting: str) -> Run:
             return peer.build(theirs, context, *options("theirs", greeting))
 
-        fresh = [
-            Contestant(name=OURS, perform=lambda number: run_ours(str(number)), warm=True),
-            Contestant(name=THEIRS, perform=lambda number: run_theirs(str(number)), warm=True),
-        ]
-        cached = [
-            Contestant(name=OURS, perform=lambda _: run_ours("same"), warm=True),
-            Contestant(name=THEIRS, perform=lambda _: run_theirs("same"), warm=True),
-        ]
+        fresh, cached = pair_fresh_and_cached({OURS: run_ours, THEIRS: run_theirs})
         for title, contestants, usual in (("steps to run", fresh, 6), ("all cached", cached, 10)):
             yield Comparison(
                 title=f"two architectures on two nodes, merged and pushed, {title}: the whole process, builder up",

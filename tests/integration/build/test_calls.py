@@ -14,7 +14,7 @@ from ci_buildx.kube.exchange import ApiCall, ApiExchange
 from ci_buildx.settings.assembly import Value, make_settings
 from tests.e2e.cluster import Builders
 from tests.e2e.product import Product
-from tests.integration.build.lasting import Shop
+from tests.integration.build.lasting import Shop, create_builder
 
 MOST = 25
 
@@ -69,9 +69,7 @@ def test_a_pooled_build_asks_the_api_server_at_most_10_times(
         calls.append(("WATCH", one.path))
         return streamed(exchange, one, deadline)
 
-    made = shop.create("--name", "one", "--bootstrap", "--driver-opt", "replicas=2,max-builds=2")
-    assert made.code == 0, made.stderr
-    try:
+    with create_builder(shop, "one", "--driver-opt", "replicas=2,max-builds=2"):
         (context / "Dockerfile").write_text("FROM busybox\nRUN uname -m > /machine\n")
         product = shop.product
         given: dict[str, Value] = {"context": str(context), "builder": "one", "namespace": shop.namespace}
@@ -80,8 +78,6 @@ def test_a_pooled_build_asks_the_api_server_at_most_10_times(
         monkeypatch.setattr(ApiExchange, "open_stream", open_stream)
         run.run_build(settings, env=product.env, display_stream=io.StringIO())
         monkeypatch.undo()
-    finally:
-        assert shop.product.run("rm", "one").code == 0
     # A build of more than 20 s renews its slot.
     counted = [one for one in calls if one[0] not in ("PUT", "PATCH")]
     listing = "\n".join(map(" ".join, counted))
