@@ -111,10 +111,10 @@ def _connect(ground: Ground, seen: _Seen, *, deadline: float) -> None:
     winner.close()
 
 
-def _answer(endpoint: PodEndpoint) -> Control:
+def _answer(endpoint: PodEndpoint, timeout: float) -> Control:
     control = Control(endpoint.target)
     try:
-        control.read_version(5.0)
+        control.read_version(timeout)
     except BaseException:
         control.close()
         raise

@@ -24,8 +24,6 @@ from ci_buildx.transport.race import AttemptSchedule, PodEndpoint, PodProgress, 
 T = TypeVar("T")
 
 _LOG = debug.get_log("build")
-ANSWER_TIME = 5.0
-"""Seconds for one answer."""
 HEAD_START = 0.1
 """Seconds between the start of a transport and that of the next slower one."""
 CHANGE_TIME = 0.1
@@ -148,11 +146,11 @@ class PodDialer:
         fix = _ALL_WAYS if self.chosen is TransportChoice.AUTO else _OTHER_WAYS
         return TransportError(f"pod {pod.name}: {failure}", fix=fix)
 
-    def answer(self, endpoint: PodEndpoint) -> Control:
-        """Return a Control whose buildkitd has answered."""
+    def answer(self, endpoint: PodEndpoint, timeout: float) -> Control:
+        """Return a Control whose buildkitd has answered within ``timeout`` seconds."""
         control = self.dial(endpoint)
         try:
-            control.list_workers(ANSWER_TIME)
+            control.list_workers(timeout)
         except BaseException:
             control.close()
             raise

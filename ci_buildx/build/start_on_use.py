@@ -9,7 +9,7 @@ from functools import partial
 
 from ci_buildx.build.build_run import BuildRun
 from ci_buildx.build.context import origin, sticky_key
-from ci_buildx.build.dialer import ANSWER_TIME, PodDialer
+from ci_buildx.build.dialer import PodDialer
 from ci_buildx.builder import plan as builder_plan
 from ci_buildx.builder.boot.watch import Boot
 from ci_buildx.builder.builder import Builder
@@ -82,7 +82,7 @@ class BootWakeup:
 
         watched = start_thread(watch)
         try:
-            workers = way.ask(pod, boot.deadline, lambda control: control.list_workers(ANSWER_TIME), stop=over)
+            platforms = way.ask(pod, boot.deadline, lambda control: control.platforms, stop=over)
         except TransportError as failure:
             if over.is_set():  # by the watch, whose error is stored a moment later
                 watched.done.wait()
@@ -91,7 +91,7 @@ class BootWakeup:
             raise way.explain(pod, failure) from None
         finally:
             over.set()
-        return tuple(dict.fromkeys(platform for worker in workers for platform in worker.platforms))
+        return platforms
 
 
 def start_needed_nodes(site: BuildRun, record: StoredBuilder) -> Builder:

@@ -31,13 +31,11 @@ from ci_buildx.history.records import (
     sort_records,
 )
 from ci_buildx.kube.client import KubeClient, make_kube_client
-from ci_buildx.manage.survey import list_running_pods, make_dialer, run_at_once
+from ci_buildx.manage.survey import ANSWER_TIME, list_running_pods, make_dialer, run_at_once
 from ci_buildx.manage.target import BuilderTarget
 from ci_buildx.model.record import replace
 from ci_buildx.model.status import StatusUpdate
 
-_ANSWER_TIME = 20.0
-"""Seconds for one answer; a history of thousands of records is read from the disk."""
 _LAST_SPANS = 1.0
 """Seconds that the last parts of a trace may take to arrive after the build has ended, as in buildx."""
 _SHOWN_LINES = 16
@@ -61,13 +59,13 @@ class PodHistory:
 
     def list_records(self, request: HistoryRequest) -> list[PlacedRecord]:
         """Return the records, the newest first."""
-        listing = self._history.list_records(request, _ANSWER_TIME)
+        listing = self._history.list_records(request, ANSWER_TIME)
         found = read_listing(listing, builder=self._builder, node=self._node.name, pod=self.pod)
         return sort_records(found)
 
     def change(self, change: HistoryChange) -> None:
         """Delete a record, or complete its trace."""
-        self._history.change_record(change, _ANSWER_TIME)
+        self._history.change_record(change, ANSWER_TIME)
 
     def read_status(self, ref: str) -> Iterator[StatusUpdate]:
         """Yield the steps and logs of a build."""
@@ -75,7 +73,7 @@ class PodHistory:
 
     def has(self, digest: str) -> bool:
         """Return whether a blob exists."""
-        return self._history.has_blob(digest, _ANSWER_TIME)
+        return self._history.has_blob(digest, ANSWER_TIME)
 
     def read(self, digest: str) -> bytes:
         """Return a blob."""

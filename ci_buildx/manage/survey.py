@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, TypeVar
 
-from ci_buildx.build.dialer import ANSWER_TIME, PodDialer
+from ci_buildx.build.dialer import PodDialer
 from ci_buildx.builder.boot.diagnose import diagnose
 from ci_buildx.builder.boot.observation import PodCase
 from ci_buildx.builder.builder import Builder
@@ -28,6 +28,8 @@ from ci_buildx.model.record import dataclass, field, replace
 
 T = TypeVar("T")
 
+ANSWER_TIME = 20.0
+"""Seconds for one answer; a history of thousands of records is read from the disk."""
 _AT_ONCE = 16
 
 

@@ -20,14 +20,13 @@ from ci_buildx.buildkit.messages import DiskUsageRequest
 from ci_buildx.errors import Forbidden, KubeBuilderError
 from ci_buildx.history.records import MOST_RECORDS, PlacedRecord, read_listing
 from ci_buildx.kube.client import KubeClient, make_kube_client
-from ci_buildx.manage.survey import ReplicaStatus, ReplicaView, list_replicas, make_dialer, run_at_once
+from ci_buildx.manage.survey import ANSWER_TIME, ReplicaStatus, ReplicaView, list_replicas, make_dialer, run_at_once
 from ci_buildx.manage.target import BuilderTarget
 from ci_buildx.model import timestamps
 from ci_buildx.model.record import dataclass, replace
 
 _USAGE_TIME = 60.0
 """Seconds for a buildkitd to compute its disk usage."""
-_ANSWER_TIME = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +105,7 @@ def _read_pod(kube: KubeClient, builder: Builder, seat: ReplicaView, deadline: f
         return found
 
     def ask(control: Control) -> PodActivity:
-        listing = control.open_history().list_records(HistoryRequest(limit=MOST_RECORDS), _ANSWER_TIME)
+        listing = control.open_history().list_records(HistoryRequest(limit=MOST_RECORDS), ANSWER_TIME)
         records = read_listing(listing, builder=builder.name, node=node.name, pod=found.pod)
         done = [one.record for one in records if one.completed is not None]
         usage = control.read_disk_usage(DiskUsageRequest(), _USAGE_TIME)

@@ -51,6 +51,11 @@ class PodEndpoint:
     secure: bool
 
 
+ANSWER_TIMES = (5.0, 10.0, 20.0)
+"""Seconds for the first answers over one transport, and for all later ones the last of them.
+
+A busy cluster node answers late. Attempts that end too early only add to its load: by exec, each starts a process.
+"""
 KNOCK_TIMEOUT = 1.0
 """Seconds to wait for TCP; a reachable pod network answers in a hundredth of that."""
 
@@ -197,7 +202,7 @@ class TransportWinner(Generic[T]):
 def race_transports(
     candidates: Sequence[TransportCandidate],
     *,
-    answer: Callable[[PodEndpoint], T],
+    answer: Callable[[PodEndpoint, float], T],
     deadline: float,
     stop: threading.Event | None = None,
     discard: Callable[[T], None] = lambda _: None,
@@ -205,7 +210,7 @@ def race_transports(
 ) -> TransportWinner[T]:
     """Race ``candidates`` until ``deadline`` (a time.monotonic() value) or ``stop``, and return the winner.
 
-    ``answer`` makes a call over an endpoint and must have its own timeout. ``discard`` closes what ``answer`` returned
+    ``answer`` makes a call over an endpoint, with a timeout in seconds. ``discard`` closes what ``answer`` returned
     over a transport that came second. ``subject`` names the target in the debug log.
 
     Raises TransportError with the last error of each candidate.
@@ -235,7 +240,7 @@ def race_transports(
 class _TransportRace(Generic[T]):
     def __init__(
         self,
-        answer: Callable[[PodEndpoint], T],
+        answer: Callable[[PodEndpoint, float], T],
         discard: Callable[[T], None],
         stop: threading.Event,
         deadline: float,
@@ -254,11 +259,11 @@ class _TransportRace(Generic[T]):
 
     def run(self, candidate: TransportCandidate) -> None:
         """Try one candidate until a transport wins, the candidate fails permanently, or the race is over."""
-        attempt, delay = 0, candidate.delay
+        attempt, late, delay = 0, 0, candidate.delay
         while not self._over.wait(delay):
-            began = time.monotonic()
+            began, timeout = time.monotonic(), choose_answer_time(late)
             try:
-                self._try(candidate, attempt + 1)
+                self._try(candidate, attempt + 1, timeout)
                 return
             except _HOPELESS as failure:
                 self._said[candidate.name] = _choose_message(failure)
@@ -271,6 +276,7 @@ class _TransportRace(Generic[T]):
                 # Whatever answer raises (gRPC's errors among them) is this candidate's failure, not the race's.
                 self._said[candidate.name] = _choose_message(failure)
                 self._log_failure(candidate, attempt + 1, began, "retrying")
+                late += time.monotonic() - began >= timeout
             delay = min(0.05 * 1.05**attempt, 0.5) * _draw_jitter()
             attempt += 1
 
@@ -298,11 +304,11 @@ class _TransportRace(Generic[T]):
             text = "race to %s: %s, attempt %s failed after %.3f s; %s: %s"
             _LOG.debug(text, self._subject, name, attempt, time.monotonic() - began, then, said)
 
-    def _try(self, candidate: TransportCandidate, attempt: int) -> None:
+    def _try(self, candidate: TransportCandidate, attempt: int, timeout: float) -> None:
         began = time.monotonic()
         with ExitStack() as undo:
             endpoint = undo.enter_context(candidate.open())
-            value = self._answer(endpoint)
+            value = self._answer(endpoint, timeout)
             with self._lock:
                 if not self._over.is_set():
                     self.winner = TransportWinner(candidate.name, endpoint, value, undo.pop_all())
@@ -313,6 +319,11 @@ class _TransportRace(Generic[T]):
                     return
             _LOG.debug("race to %s: %s responded too late", self._subject, candidate.name)
             self._discard(value)
+
+
+def choose_answer_time(late: int) -> float:
+    """Return the seconds for an answer over a transport whose earlier answers were ``late`` so many times."""
+    return ANSWER_TIMES[min(late, len(ANSWER_TIMES) - 1)]
 
 
 def _draw_jitter() -> float:

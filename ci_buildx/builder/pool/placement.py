@@ -2,7 +2,8 @@
 
 ``sticky`` is rendezvous hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam, "Consistent Hashing with
 Bounded Loads", 2016): a key prefers the pods in a fixed order, and the first pod with fewer than 1.25 times the mean
-of running builds gets it. So a build goes to its key's warm cache unless that pod is busier than the others.
+of running builds gets it, two builds being allowed always. So a build goes to its key's warm cache unless that pod is
+busier than the others.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from ci_buildx.settings.syntax import parse_quantity
 
 STRETCH = (5, 4)
 """Bound on a pod's builds as a multiple of the mean, as a fraction: 1.25."""
+LEAST_BOUND = 2
+"""Builds that the bound always allows.
+
+With less than one build per pod, 1.25 times the mean is one: each second build of a key would leave its cache, although
+the pool is nearly idle.
+"""
 _GIBIBYTE = 1 << 30
 _WHY = {LoadBalance.LEAST: "as the least busy", LoadBalance.RANDOM: "at random"}
 
@@ -60,9 +67,12 @@ class PodPlacement:
 
 
 def compute_bound(builds: int, pods: int) -> int:
-    """Return how many of ``builds`` running builds one of ``pods`` pods may have: 1.25 times the mean, rounded up."""
+    """Return how many of ``builds`` running builds one of ``pods`` pods may have.
+
+    That is 1.25 times the mean, rounded up, and at least ``LEAST_BOUND``.
+    """
     above, below = STRETCH
-    return -(-above * builds // (below * pods))
+    return max(-(-above * builds // (below * pods)), LEAST_BOUND)
 
 
 def count_free_slots(loads: Sequence[PodLoad], most: int) -> int | None:
@@ -122,7 +132,9 @@ def explain_placement(rule: PlacementRule, chosen: PodPlacement) -> str:
 
 
 def _explain_bound(chosen: PodPlacement) -> str:
-    return f"{chosen.first.pod.name} has {_count(chosen.first.builds)}, 1.25 times the mean is {chosen.limit}"
+    quiet = chosen.limit == LEAST_BOUND
+    bound = "the bound while the pool is quiet" if quiet else f"1.25 times the mean is {chosen.limit}"
+    return f"{chosen.first.pod.name} has {_count(chosen.first.builds)}, {bound}"
 
 
 def _count(builds: int, name: str = "build") -> str:

@@ -43,7 +43,7 @@ def echoed(endpoint: PodEndpoint, content: bytes) -> bytes:
     return got
 
 
-def answer(endpoint: PodEndpoint) -> PodEndpoint:
+def answer(endpoint: PodEndpoint, _: float = 0.0) -> PodEndpoint:
     if echoed(endpoint, b"knock") != b"knock":
         raise ConnectionError("closed without an answer")
     return endpoint

@@ -36,7 +36,7 @@ def test_attempts_and_the_winner(debug_log: DebugLog) -> None:
     refused = TransportError("10.0.0.1:1234: Connection refused")
     late = TransportError("10.0.0.1:1234: no answer")
     direct, deadline = candidate("direct", refused, refused, refused, late), time.monotonic() + 60
-    with race.race_transports([direct], answer=lambda _: 1, deadline=deadline, subject="x"):
+    with race.race_transports([direct], answer=lambda *_: 1, deadline=deadline, subject="x"):
         pass
     assert lines(debug_log) == [
         "race to x: direct, attempt 1 failed after T; retrying: 10.0.0.1:1234: Connection refused",
@@ -49,7 +49,7 @@ def test_nobody_wins(debug_log: DebugLog) -> None:
     forbidden = Forbidden("you may not create pods/exec", status=403)
     with pytest.raises(TransportError):
         race.race_transports(
-            [candidate("exec", forbidden)], answer=lambda _: 1, deadline=time.monotonic() + 60, subject="x"
+            [candidate("exec", forbidden)], answer=lambda *_: 1, deadline=time.monotonic() + 60, subject="x"
         )
     assert lines(debug_log) == [
         "race to x: exec, attempt 1 failed after T; giving up: you may not create pods/exec",

@@ -43,7 +43,7 @@ class Runner:
 
 
 def run(
-    *runners: Runner, answer: Callable[[PodEndpoint], str] = lambda endpoint: endpoint.target, **more: object
+    *runners: Runner, answer: Callable[[PodEndpoint, float], str] = lambda endpoint, _: endpoint.target, **more: object
 ) -> race.TransportWinner[str]:
     arguments: dict[str, object] = {"deadline": time.monotonic() + 20, **more}
     return race.race_transports([runner.candidate for runner in runners], answer=answer, **arguments)  # type: ignore[arg-type]
@@ -70,7 +70,7 @@ def test_a_candidate_that_fails_is_tried_until_it_answers() -> None:
 def test_a_connection_without_an_answer_does_not_win() -> None:
     mute, working = Runner("mute"), Runner("working")
 
-    def answer(endpoint: PodEndpoint) -> str:
+    def answer(endpoint: PodEndpoint, timeout: float) -> str:
         if endpoint.target == "mute":
             raise TimeoutError("silence")
         return endpoint.target
@@ -80,12 +80,31 @@ def test_a_connection_without_an_answer_does_not_win() -> None:
     assert settled(lambda: mute.opened == mute.closed)
 
 
+def test_a_late_answer_gets_more_time_in_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Failures that come at once say nothing about how busy the pod is."""
+    monkeypatch.setattr(race, "ANSWER_TIMES", (0.02, 0.04, 0.08))
+    given: list[float] = []
+
+    def answer(endpoint: PodEndpoint, timeout: float) -> str:
+        given.append(timeout)
+        if len(given) in (1, 3):
+            raise ConnectionError("reset")
+        if len(given) < 7:
+            time.sleep(timeout)
+            raise TimeoutError("ListWorkers: Deadline Exceeded")
+        return endpoint.target
+
+    with run(Runner("exec"), answer=answer) as winner:
+        assert winner.name == "exec"
+    assert given == [0.02, 0.02, 0.04, 0.04, 0.08, 0.08, 0.08]
+
+
 def test_who_comes_second_is_closed_and_its_answer_discarded() -> None:
     first, second = Runner("first"), Runner("second")
     gates = {"first": threading.Event(), "second": threading.Event()}
     discarded: list[str] = []
 
-    def answer(endpoint: PodEndpoint) -> str:
+    def answer(endpoint: PodEndpoint, timeout: float) -> str:
         gates[endpoint.target].wait(20)
         return endpoint.target
 
