@@ -22,7 +22,7 @@ from devcluster.locks import locked
 MODULES = Path(__file__).parent / "programs"
 KUBERNETES = {"1.34": "1.34.2", "1.37": "1.37.2"}
 """Minor versions of Kubernetes that a cluster can have, with the release that is built of each."""
-DEFAULT = "1.34"
+DEFAULT = "1.37"
 """What a cluster has if no version is named."""
 BUILDKIT = "v0.34.2"
 BUILDX = "v0.38.2"
