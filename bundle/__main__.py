@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from bundle import action, commands, component, conformance, driver, gitlab, layers, pages, regions
+from bundle import action, commands, component, conformance, driver, gitlab, layers, pages, regions, versions
 from bundle.runner import name_runner
 from ci_buildx.builder.rbac import roles
 from ci_buildx.builder.rbac.rights import RightsMode
@@ -44,6 +44,7 @@ REGIONS: Mapping[str, Callable[[], str]] = {
     "driver-opts": driver.options_table,
     "layers": layers.layers_picture,
     "conformance": conformance.table,
+    "versions": versions.table,
 }
 WHOLE: Mapping[str, Callable[[], str]] = {
     **{f"docs/rbac/{mode}.yaml": partial(roles.render_roles, mode) for mode in RightsMode},

@@ -31,6 +31,7 @@ from ci_buildx.model.record import dataclass, replace
 from ci_buildx.runtime.signals import SignalHandler
 from ci_buildx.settings.builder import BuilderSettings
 from ci_buildx.settings.values import TransportChoice
+from ci_buildx.transport.race import ANSWER_TIMES
 
 LIFETIME = 120
 """Seconds after which the cluster ends a probe pod whose doctor was killed."""
@@ -255,7 +256,7 @@ class _TrialBuilder:
         (way,) = ways.list_candidates(pod, lambda: boot.find_pod(pod.name))
         try:
             with way.open() as endpoint:
-                ways.answer(endpoint).close()
+                ways.answer(endpoint, ANSWER_TIMES[0]).close()
         except (KubeBuilderError, OSError) as failure:
             return str(failure)
         return ""
