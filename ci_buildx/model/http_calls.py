@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,7 +17,7 @@ from ci_buildx.model.record import dataclass
 
 if TYPE_CHECKING:
     from requests import Response
-    from requests.adapters import HTTPAdapter
+    from requests.adapters import BaseAdapter, HTTPAdapter
     from urllib3.connection import HTTPConnection
 
 _LOG = debug.get_log("model")
@@ -218,6 +218,30 @@ def make_adapter(kind: type[HTTPConnection], **options: Any) -> HTTPAdapter:
             return found
 
     return Adapter()
+
+
+def make_late_adapter(make: Callable[[], HTTPAdapter]) -> BaseAdapter:
+    """Return an adapter that ``make`` makes for its first request: reading the system's authorities takes 18 ms."""
+    from requests.adapters import BaseAdapter
+
+    class LateAdapter(BaseAdapter):
+        """Adapter that may never be made."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._made: HTTPAdapter | None = None
+            self._lock = threading.Lock()
+
+        def send(self, *request: Any, **more: Any) -> Response:
+            with self._lock:
+                self._made = self._made or make()
+            return self._made.send(*request, **more)
+
+        def close(self) -> None:
+            if self._made is not None:
+                self._made.close()
+
+    return LateAdapter()
 
 
 def find_proxies(url: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin, urlsplit
@@ -16,7 +17,7 @@ from ci_buildx import __version__
 from ci_buildx.errors import InputError, RegistryError
 from ci_buildx.model import debug, secret
 from ci_buildx.model.hosts import parse_origin
-from ci_buildx.model.http_calls import find_ca_bundle, find_proxies, make_adapter, show_url
+from ci_buildx.model.http_calls import find_ca_bundle, find_proxies, make_adapter, make_late_adapter, show_url
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
 from ci_buildx.registry.content import LARGEST_MANIFEST
@@ -25,6 +26,7 @@ from ci_buildx.registry.trust import RegistryTrust
 
 if TYPE_CHECKING:
     from requests import Response, Session
+    from requests.adapters import HTTPAdapter
 
 REDIRECTS = 5
 """Maximum number of redirects followed for one request."""
@@ -43,13 +45,30 @@ def make_session(host: str, trust: RegistryTrust, pace: TransferPace) -> Session
         from urllib3.exceptions import InsecureRequestWarning
 
         warnings.filterwarnings("ignore", category=InsecureRequestWarning)
-        context = None
-    else:
-        context = _make_context(host, trust)
     kind = make_paced_connection(pace)
-    session.mount("https://", make_adapter(kind, ssl_context=context))
+
+    def make_secure() -> HTTPAdapter:
+        return make_adapter(kind, ssl_context=None if host in trust.insecure else _find_context(host, trust))
+
+    session.mount("https://", make_late_adapter(make_secure))
     session.mount("http://", make_adapter(kind, ssl_context=None))
     return session
+
+
+def _find_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
+    """Return the TLS context of a host: one of its own if it has declarations, else that of all other hosts."""
+    if host in trust.authorities or host in trust.keypairs:
+        return _make_context(host, trust)
+    return _share_context((trust.everywhere, ssl.get_default_verify_paths(), find_ca_bundle()))
+
+
+@lru_cache(maxsize=8)
+def _share_context(authorities: tuple[str, ssl.DefaultVerifyPaths, str | bool]) -> ssl.SSLContext:
+    """Return the context of hosts without declarations: each new one would read all authorities again.
+
+    ``authorities`` are those for all hosts, the system's files, and the file that urllib3 adds when it connects.
+    """
+    return _make_context("", RegistryTrust(everywhere=authorities[0]))
 
 
 def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
