@@ -42,7 +42,7 @@ $(DEMO_STAMP): dev/requirements-demo.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement dev/requirements-demo.lock
 	@touch $@
 
-setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (up to 13 minutes cold)
+setup: $(STAMP) ## Install the Python environment and build the devcluster's programs (about 9 minutes cold)
 	$(BIN)/python -m devcluster programs $(OF_VERSION)
 
 # The cluster's programs need nothing but Python: they are built while its packages are fetched.

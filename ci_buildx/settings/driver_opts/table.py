@@ -114,8 +114,8 @@ OF_BUILDX = (
         name="loadbalance",
         field="loadbalance",
         choices=LoadBalance,
-        help="choice of the replica: `sticky` the one that has the repository's cache, unless that has two builds "
-        "and 1.25 times the mean of running builds; `least` the one with the fewest; `random` any",
+        help="choice of the replica: `sticky` the one that has the repository's cache, unless it is busy, with "
+        "at least two builds and 1.25 times the mean; `least` the one with the fewest; `random` any",
     ),
     DriverOption(
         name="default-load",
