@@ -80,9 +80,9 @@ def _make_context(ground: Ground, name: str, definition: str, size: int) -> Path
     return folder
 
 
-def _bake(ground: Ground, context: Path, builder: str, variables: Sequence[str]) -> Run:
+def _bake(ground: Ground, context: Path, builder: str, variables: Sequence[str], *options: str) -> Run:
     return measure.run(
-        [str(ground.product), "bake", "--builder", builder, "--progress", "plain"],
+        [str(ground.product), "bake", "--builder", builder, "--progress", "plain", *options],
         env={**ground.env, **dict(one.split("=", 1) for one in variables)},
         cwd=context,
     )
@@ -155,7 +155,7 @@ def _compare_pools(arena: Arena) -> Comparison:
     with _created_builder(ground, 1) as one, _created_builder(ground, 4) as four:
 
         def run(builder: str, number: int) -> Run:
-            return _bake(ground, context, builder, [f"ROUND={number}"])
+            return _bake(ground, context, builder, [f"ROUND={number}"], *_of_namespace(builder))
 
         contestants = [
             Contestant(name=ONE, perform=lambda number: run(one, number)),
@@ -168,6 +168,10 @@ def _compare_pools(arena: Arena) -> Comparison:
         series=series,
         targets=(Target(ours=FOUR, theirs=ONE, most=0.5),),
     )
+
+
+def _of_namespace(name: str) -> tuple[str, str]:
+    return "--namespace", name
 
 
 @contextmanager
@@ -183,7 +187,7 @@ def _created_builder(ground: Ground, replicas: int) -> Iterator[str]:
         config = ["--buildkitd-config", str(ground.buildkitd_config)]
         measure.run([str(ground.product), "create", "--name", name, "--bootstrap", *config, *given], env=ground.env)
         warm = _make_context(ground, f"warm-{name}", WAITING.replace("sleep 4", "true"), 1)
-        _bake(ground, warm, name, ["ROUND=warm"])
+        _bake(ground, warm, name, ["ROUND=warm"], *_of_namespace(name))
         yield name
     finally:
         ground.kube.delete(f"/api/v1/namespaces/{name}")
