@@ -134,8 +134,9 @@ bench: $(STAMP) ## Us and docker buildx, alternately, on the devcluster
 	$(BIN)/python -m devcluster up $(OF_VERSION)
 	$(BIN)/python -m bench
 
-soak: test-dataclasses test-oldest coverage test-versions ## The long counts; writes JSON results into bench/results
+soak: test-dataclasses coverage ## The long counts; writes JSON results into bench/results
 	$(BIN)/python -m devcluster up $(OF_VERSION)
+	$(BIN)/python -m bench.versions --kubernetes $(VERSIONS) --oldest
 	KUBE_BUILDER_TEST_SEEDS=40 $(BIN)/python -m pytest tests/unit/cli/test_seeded.py
 	$(BIN)/python -m bench.soak
 	$(AS_ROOT) $(BIN)/python -m bench.faults
