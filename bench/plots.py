@@ -123,6 +123,32 @@ def draw_queue(document: Mapping[str, Any]) -> dict[str, str]:
     return {"pools-queue.svg": draw_bars(chart)}
 
 
+def draw_burst(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the pictures of a result of `bench.burst`, by their files' names."""
+    waves = {shorten_contestant(one["who"]): one for one in document["waves"]}
+    builds = document["builds"]
+    lost = [f"{name} {builds - one['succeeded']}" for name, one in waves.items() if one["succeeded"] < builds]
+    waits = BarChart(
+        title=f"Wait of {builds} builds at once for their first step, on {document['pods']} pods",
+        series=("median", "95th percentile"),
+        rows=[(name, (one["wait_p50"], one["wait_p95"])) for name, one in waves.items()],
+        unit=" s",
+        note=f"failed builds, which have no wait: {', '.join(lost) or 'none'}",
+    )
+    hits = BarChart(
+        title="Builds that found their repository's dependencies in the cache",
+        series=("share",),
+        rows=[(name, (round(100 * one["hits"] / max(one["chances"], 1), 1),)) for name, one in waves.items()],
+        unit=" %",
+    )
+    return {"burst-waits.svg": draw_bars(waits), "burst-hits.svg": draw_bars(hits)}
+
+
+def shorten_contestant(who: str) -> str:
+    """Return a contestant's name as it fits beside its bar."""
+    return who.removeprefix("kube-builder, ").replace(" leastconn", "")
+
+
 def draw_week(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the pictures of a result of `bench.week`, by their files' names."""
     pools = list(document["pools"].values())
@@ -159,7 +185,7 @@ def find_newest(kind: str) -> Path:
     return found[-1]
 
 
-KINDS = {"pools": draw_pools, "week": draw_week}
+KINDS = {"pools": draw_pools, "burst": draw_burst, "week": draw_week}
 
 
 def main() -> int:
