@@ -45,6 +45,8 @@ COPY sources /sources
 RUN grep -o 'pods/[0-9a-f-]*' /proc/self/mountinfo | head -1 && sleep 6
 """
 CACHED_STEP = "COPY dependencies "
+FIRST_STEP = "load build definition"
+"""What every build in buildkitd begins with. kube-builder's own steps, such as a wait in the queue, are before it."""
 _POD = re.compile(r"pods/([0-9a-f-]{36})")
 _PATIENCE = 300
 
@@ -219,7 +221,7 @@ def read_progress(output: str, key: str, began: float, seconds: float) -> Ended:
             if not isinstance(status, dict):
                 continue
             for vertex in status.get("vertexes") or ():
-                if vertex.get("started"):
+                if FIRST_STEP in vertex.get("name", "") and vertex.get("started"):
                     starts.append(parse_time(vertex["started"]))
                 if CACHED_STEP in vertex.get("name", "") and vertex.get("completed"):
                     hit = bool(vertex.get("cached"))

@@ -18,6 +18,7 @@ def make_progress(*, cached: bool, uid: str = UID) -> str:
     data = base64.b64encode(f"pods/{uid}\n".encode()).decode()
     step = {"name": "[2/5] COPY dependencies /dependencies", "started": "2026-11-30T08:00:09Z", "cached": cached}
     lines = [
+        {"vertexes": [{"name": "[internal] booting builder", "started": "2026-11-30T08:00:00.1Z"}]},
         {"vertexes": [{"name": "[internal] load build definition", "started": "2026-11-30T08:00:02.5Z"}]},
         {"vertexes": [{**step, "completed": "2026-11-30T08:00:09Z"}]},
         {"logs": [{"data": data}]},
@@ -26,7 +27,7 @@ def make_progress(*, cached: bool, uid: str = UID) -> str:
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_the_wait_ends_with_the_first_step(cached: bool) -> None:
+def test_the_wait_ends_with_buildkitds_first_step(cached: bool) -> None:
     began = burst.parse_time("2026-11-30T08:00:00Z")
     ended = burst.read_progress(make_progress(cached=cached), "team/app", began, 12.0)
     assert (ended.pod, ended.wait, ended.seconds, ended.hit, ended.error) == (UID, 2.5, 12.0, cached, "")
