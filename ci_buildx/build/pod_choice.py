@@ -207,7 +207,13 @@ class PodChooser:
         from ci_buildx.builder.pool.pool import PodPool, SlotRequest
 
         place = PoolNode(location=self._builder.location, name=node.name, owner=self._builder.owner)
-        rule = PlacementRule(policy=node.loadbalance, key=self._make_key(node), most=node.max_builds)
+        elastic = make_elastic_node(self._builder, node)
+        rule = PlacementRule(
+            policy=node.loadbalance,
+            key=self._make_key(node),
+            most=node.max_builds,
+            least=max(elastic.scaling.least, 1) if elastic is not None else 0,
+        )
         request = SlotRequest(
             node=place,
             rule=rule,
@@ -216,7 +222,7 @@ class PodChooser:
             warn=self._site.display.warn,
             stop=self._site.stop,
             timeout=self._site.settings.queue_timeout,
-            elastic=make_elastic_node(self._builder, node),
+            elastic=elastic,
         )
         return PodPool(self._site.kube, keeper, request)
 

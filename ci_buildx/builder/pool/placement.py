@@ -25,6 +25,7 @@ With less than one build per pod, 1.25 times the mean is one: each second build 
 the pool is nearly idle.
 """
 _GIBIBYTE = 1 << 30
+_MOST_DIGITS = 10
 _WHY = {LoadBalance.LEAST: "as the least busy", LoadBalance.RANDOM: "at random"}
 
 
@@ -43,11 +44,15 @@ class PodLoad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacementRule:
-    """How a node's builds are placed. ``most`` is the maximum of builds per pod, 0 for unbounded."""
+    """How a node's builds are placed. ``most`` is the maximum of builds per pod, 0 for unbounded.
+
+    ``least`` is the number of pods that an elastic pool keeps, 0 for a pool that is not elastic.
+    """
 
     policy: LoadBalance
     key: str
     most: int = 0
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +60,8 @@ class PodPlacement:
     """The pod for a build, and the ``number`` of the slot to claim.
 
     ``rank`` is 0 for the key's first choice. ``limit`` is the number of builds that the pod may have, this one
-    included. ``first`` is the key's first choice, with its load.
+    included. ``first`` is the key's first choice, with its load. ``spare`` is the pod that the pool can do without, ""
+    for none.
     """
 
     pod: PodView
@@ -64,6 +70,7 @@ class PodPlacement:
     limit: int
     builds: int
     first: PodLoad
+    spare: str = ""
 
 
 def compute_bound(builds: int, pods: int) -> int:
@@ -80,6 +87,25 @@ def count_free_slots(loads: Sequence[PodLoad], most: int) -> int | None:
     return sum(max(most - one.builds, 0) for one in loads) if most else None
 
 
+def find_spare_pod(rule: PlacementRule, loads: Sequence[PodLoad]) -> str:
+    """Return the name of the last pod if an elastic pool can do without it, else "".
+
+    That is so if this and all running builds would fill the other pods by half at most. A pod that gets no builds is
+    removed when it has been idle for long enough, and then the next one is the last. Otherwise a few builds that happen
+    to prefer different pods would keep all of them.
+    """
+    builds = sum(one.builds for one in loads) + 1
+    if not rule.least or len(loads) <= rule.least or 2 * builds > rule.most * (len(loads) - 1):
+        return ""
+    return max((one.pod.name for one in loads), key=lambda name: (read_ordinal(name), name))
+
+
+def read_ordinal(name: str) -> int:
+    """Return the number at the end of the name of a StatefulSet's pod, which loses the highest first; -1 for none."""
+    text = name.rpartition("-")[2]
+    return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else -1
+
+
 def place_build(rule: PlacementRule, loads: Sequence[PodLoad], draw: Random) -> PodPlacement | None:
     """Return where a build goes; None if no pod has room.
 
@@ -90,8 +116,10 @@ def place_build(rule: PlacementRule, loads: Sequence[PodLoad], draw: Random) -> 
         return None
     by_name = {one.pod.name: one for one in loads}
     preferred = [by_name[name] for name in rank_pods(rule.key, by_name)]
-    bound = compute_bound(sum(one.builds for one in loads) + 1, len(loads))
-    for candidate in _order_candidates(rule.policy, preferred, draw):
+    spare = find_spare_pod(rule, loads)
+    shared = [one for one in preferred if one.pod.name != spare]
+    bound = compute_bound(sum(one.builds for one in loads) + 1, len(shared))
+    for candidate in _order_candidates(rule.policy, shared, draw):
         limit = bound if rule.policy is LoadBalance.STICKY else candidate.builds + 1
         limit = min(limit, rule.most or limit)
         if candidate.builds < limit:
@@ -103,6 +131,7 @@ def place_build(rule: PlacementRule, loads: Sequence[PodLoad], draw: Random) -> 
                 limit=limit,
                 builds=candidate.builds,
                 first=preferred[0],
+                spare=spare,
             )
     return None
 
@@ -126,6 +155,8 @@ def explain_placement(rule: PlacementRule, chosen: PodPlacement) -> str:
     by_key = f"by the sticky key {rule.key!r}"
     if chosen.rank == 0:
         return f"{by_key} (first choice, {load})"
+    if chosen.first.pod.name == chosen.spare:
+        return f"{by_key} (choice {chosen.rank + 1}, {load}: {chosen.spare} is left idle, so that the pool can shrink)"
     full = rule.most and chosen.first.builds >= rule.most
     why = f"all {rule.most} slots of {chosen.first.pod.name} are taken" if full else _explain_bound(chosen)
     return f"{by_key} (choice {chosen.rank + 1}, {load}: {why})"

@@ -14,6 +14,7 @@ from ci_buildx.builder.builder import Workload
 from ci_buildx.builder.pods import PodView, compute_age
 from ci_buildx.builder.pool.keeper import LeaseKeeper
 from ci_buildx.builder.pool.leases import LeaseRole, PoolNode, PoolView, make_slot, make_slot_name
+from ci_buildx.builder.pool.placement import read_ordinal
 from ci_buildx.errors import Conflict
 from ci_buildx.kube.client import KubeClient, amend_object
 from ci_buildx.model import debug
@@ -86,7 +87,7 @@ def select_removable(
         return []
     idle = {pod.name: compute_idle_time(pod, view, now) for pod in staying}
     if elastic.kind is Workload.STATEFUL_SET:
-        ordered = sorted(staying, key=_read_ordinal, reverse=True)[:surplus]
+        ordered = sorted(staying, key=lambda pod: read_ordinal(pod.name), reverse=True)[:surplus]
         busy = next((number for number, pod in enumerate(ordered) if idle[pod.name] < elastic.scaling.idle), surplus)
         return ordered[:busy]
     ordered = sorted(staying, key=lambda pod: (-idle[pod.name], pod.name))
@@ -161,11 +162,3 @@ def _set_replicas(kube: KubeClient, elastic: ElasticNode, found: dict[str, Any],
     except Conflict:
         return False
     return True
-
-
-def _read_ordinal(pod: PodView) -> int:
-    text = pod.name.rpartition("-")[2]
-    return int(text) if text.isdecimal() and len(text) < _MOST_DIGITS else -1
-
-
-_MOST_DIGITS = 10

@@ -19,8 +19,10 @@ from ci_buildx.builder.pool.placement import (
     compute_bound,
     count_free_slots,
     explain_placement,
+    find_spare_pod,
     place_build,
 )
+from ci_buildx.model.record import replace
 from ci_buildx.settings.builder import BuilderSettings, LoadBalance
 from tests.unit.builder.pool.samples import make_pod
 
@@ -72,12 +74,12 @@ def test_a_key_gets_its_first_choice_while_that_is_not_busier_than_the_others() 
     assert (chosen.pod.name, chosen.rank) == (second, 1)
 
 
-@given(st.text(), HELD, POLICIES, st.integers(0, 6), st.integers())
+@given(st.text(), HELD, POLICIES, st.integers(0, 6), st.integers(0, 3), st.integers())
 def test_a_build_is_placed_whenever_a_pod_has_room(
-    key: str, held: list[frozenset[int]], policy: LoadBalance, most: int, seed: int
+    key: str, held: list[frozenset[int]], policy: LoadBalance, most: int, least: int, seed: int
 ) -> None:
     loads = [PodLoad(pod=make_pod(number), held=one) for number, one in enumerate(held)]
-    chosen = place_build(rule(policy, key, most), loads, Random(seed))
+    chosen = place_build(replace(rule(policy, key, most), least=least), loads, Random(seed))
     free = count_free_slots(loads, most)
     assert (chosen is None) == (free == 0)
     if chosen is not None:
@@ -97,6 +99,37 @@ def test_no_pod_has_more_builds_than_the_bound(keys: list[int], count: int, seed
         assert chosen is not None
         held[pods[chosen.pod.name]].add(chosen.number)
     assert max(map(len, held.values())) <= compute_bound(max(len(keys), 1), count)
+
+
+def test_a_quiet_elastic_pool_leaves_its_last_pod_idle() -> None:
+    elastic = PlacementRule(policy=LoadBalance.STICKY, key="", most=2, least=2)
+    loads = [PodLoad(pod=make_pod(number)) for number in range(11)]
+    keys = [f"team/app{number}" for number in range(200)]
+    chosen = [place(replace(elastic, key=key), loads) for key in keys]
+    # kube0-10 is the last one, although kube0-9 comes after it in the alphabet.
+    assert {one.pod.name for one in chosen} == {f"kube0-{number}" for number in range(10)}
+    [moved, *_] = [one for one in chosen if one.first.pod.name == "kube0-10"]
+    assert moved.rank == 1
+    key = keys[chosen.index(moved)]
+    assert explain_placement(replace(elastic, key=key), moved) == (
+        f"by the sticky key {key!r} (choice 2, 0 other builds, at most 2 in all: "
+        "kube0-10 is left idle, so that the pool can shrink)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "least", "spare"),
+    [
+        ((0, 0, 0), 2, "kube0-2"),
+        ((1, 0, 0), 2, "kube0-2"),
+        ((1, 1, 0), 2, ""),  # more than half of the others' four slots
+        ((0, 0), 2, ""),  # the smallest size
+        ((0,), 1, ""),
+        ((0, 0, 0), 0, ""),  # not elastic
+    ],
+)
+def test_the_last_pod_is_spare_if_half_of_the_others_suffices(counts: tuple[int, ...], least: int, spare: str) -> None:
+    assert find_spare_pod(replace(rule(most=2), least=least), load(*counts)) == spare
 
 
 def test_builds_that_decide_at_once_never_exceed_the_bound_together() -> None:
