@@ -96,3 +96,27 @@ def test_a_folder_that_is_not_a_layout(run: Run, tmp_path: Path) -> None:
     (tmp_path / "folder" / "index.json").write_text("[")
     code, _, stderr = run("imagetools", "inspect", "oci-layout://folder:1")
     assert (code, "index.json is malformed" in stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"digest": 1},
+        {"digest": "sha256:aa", "mediaType": []},
+        {"digest": "sha256:aa", "annotations": ["x"]},
+    ],
+)
+def test_a_layout_with_a_malformed_entry(run: Run, tmp_path: Path, entry: object) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "index.json").write_text(json.dumps({"manifests": [entry]}))
+    code, stdout, stderr = run("imagetools", "inspect", "oci-layout://folder:1")
+    assert (code, stdout, stderr.count("\n"), "index.json is malformed" in stderr) == (1, "", 1, True), stderr
+
+
+def test_an_entry_without_a_digest_is_passed_over(registry: MemoryRegistry, run: Run, tmp_path: Path) -> None:
+    push_attested(registry, "app", "amd64")
+    create(run, "-t", "oci-layout://layout:1", registry.name("app", "1"))
+    index = tmp_path / "layout" / "index.json"
+    index.write_text(json.dumps({"manifests": [*read_entries(tmp_path / "layout"), {"mediaType": "x"}]}))
+    create(run, "-t", registry.name("copy", "1"), "oci-layout://layout:1")
+    assert ("copy", "1") in registry.manifests
