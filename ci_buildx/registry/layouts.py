@@ -33,6 +33,8 @@ SUBJECT = "io.containerd.manifest.subject"
 """The annotation of an entry of ``index.json`` that is a referrer (containerd 2.4, ``core/images/annotations.go``)."""
 _ATTESTED = "vnd.docker.reference.digest"
 _PIECE = 1 << 20
+_ATTEMPTS = 3
+"""Maximum number of times that a blob is read."""
 _DEEPEST = 4
 
 
@@ -104,9 +106,19 @@ class LayoutStore:
         return False
 
     def put_blob(self, digest: str, make_transfer: Callable[[], BlobTransfer]) -> None:
-        """Store a blob."""
-        transfer = make_transfer()
-        self._write(digest, iter(lambda: transfer.read(_PIECE), b""))
+        """Store a blob; it is read again if its connection breaks. Raises RegistryError."""
+        from urllib3.exceptions import HTTPError
+
+        for left in reversed(range(_ATTEMPTS)):
+            transfer = make_transfer()
+            try:
+                self._write(digest, iter(lambda source=transfer: source.read(_PIECE), b""))  # type: ignore[misc]
+            except HTTPError as error:
+                if not left:
+                    reason = " ".join(str(error).split())
+                    raise RegistryError(f"{digest} cannot be read: {reason}", fix="try again") from error
+            else:
+                return
 
     def take_blobs(self, other: Path) -> None:
         """Move all blobs of the layout ``other``, which is on the same file system, to this one."""
