@@ -85,7 +85,7 @@ def ask_version(python: Path) -> str:
 
 
 def main() -> int:
-    """Run what was asked for, and write the counts. What the file has of other versions stays."""
+    """Run what was asked for, and write the counts of each run at its end. What the file has of others stays."""
     parser = argparse.ArgumentParser(prog="python -m bench.versions", description=__doc__)
     parser.add_argument("--kubernetes", nargs="*", default=[], choices=programs.KUBERNETES, metavar="MINOR")
     parser.add_argument("--python", nargs="*", default=[], metavar="INTERPRETER", help="such as python3.12")
@@ -95,20 +95,20 @@ def main() -> int:
     arguments = parser.parse_args()
     env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     found = []
+
+    def run(part: str, version: str, command: Sequence[str]) -> None:
+        found.append(run_command(part, version, command, env))
+        write_runs(arguments.json, found[-1:])
+
     for minor in arguments.kubernetes:
-        command = ["make", f"test-kubernetes-{minor}"]
-        found.append(run_command("Kubernetes", programs.KUBERNETES[minor], command, env))
+        run("Kubernetes", programs.KUBERNETES[minor], ["make", f"test-kubernetes-{minor}"])
     for python in arguments.python:
         with tempfile.TemporaryDirectory(prefix="versions-") as name:
             own = make_environment(python, Path(name))
-            command = [str(own), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"]
-            found.append(run_command("Python", ask_version(own), command, env))
+            run("Python", ask_version(own), [str(own), "-m", "pytest", "-p", "no:cacheprovider", "tests/unit"])
     if arguments.oldest:
-        found.append(
-            run_command("Python", f"{ask_version(Path(sys.executable))}, {OLDEST}", ["make", "test-oldest"], env)
-        )
-    write_runs(arguments.json, found)
-    return int(any(run.failed or run.tests == run.skipped for run in found))
+        run("Python", f"{ask_version(Path(sys.executable))}, {OLDEST}", ["make", "test-oldest"])
+    return int(any(one.failed or one.tests == one.skipped for one in found))
 
 
 def write_runs(file: Path, found: Sequence[VersionRun]) -> None:

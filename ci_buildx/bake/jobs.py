@@ -52,7 +52,7 @@ def open_jobs(targets: Sequence[TargetInputs], shared: SharedOptions) -> Iterato
             if one.inline is not None:
                 files[one.name] = folder / str(number) / _DOCKERFILE
                 files[one.name].parent.mkdir()
-                files[one.name].write_text(one.inline)
+                files[one.name].write_text(one.inline, encoding="utf-8")
         yield _make_jobs(targets, shared, files)
 
 

@@ -21,7 +21,7 @@ from ci_buildx.model.record import dataclass
 from ci_buildx.settings.assembly import make_settings
 from ci_buildx.settings.contexts import is_git, is_git_by_ssh
 from ci_buildx.settings.raw_values import Value
-from ci_buildx.settings.syntax import read_boolean
+from ci_buildx.settings.syntax import join_fields, read_boolean
 
 if TYPE_CHECKING:
     from ci_buildx.builder.builder import BuilderLocation
@@ -62,12 +62,12 @@ def read_remote_files(
         raise InputError("only a git repository can hold a definition", source=url, fix=fix)
     with scratch.open_folder() as folder:
         (folder / "context").mkdir()
-        (folder / "context" / "Dockerfile").write_text(write_dockerfile(names))
+        (folder / "context" / "Dockerfile").write_text(write_dockerfile(names), encoding="utf-8")
         values = {
             **shared.values,
             "context": str(folder / "context"),
             "build-contexts": [f"{_SOURCE}={url}"],
-            "outputs": [f"type=local,dest={folder / 'out'}"],
+            "outputs": [join_fields(("type=local", f"dest={folder / 'out'}"))],
             "provenance": "false",
             "build-args": ["BUILDKIT_GIT_ADVICE=1"] if read_boolean(shared.env.get(_ADVICE, "")) else [],
             **_find_logins(url, shared.env),

@@ -44,7 +44,7 @@ def check_remote_policy(site: BuildRun, boot: Boot, connections: list[NodeConnec
     with scratch.open_folder() as folder:
         dockerfile, out = folder / "dockerfile" / "Dockerfile", folder / "out"
         dockerfile.parent.mkdir()
-        dockerfile.write_text(make_dockerfile(name))
+        dockerfile.write_text(make_dockerfile(name), encoding="utf-8")
         asked = BuildSettings(
             context=build.context,
             archive=build.archive,

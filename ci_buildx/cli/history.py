@@ -67,15 +67,6 @@ def refuse_terminal(around: ProcessContext) -> None:
         raise InputError("refusing to write to a terminal", fix="name a file with --output, or redirect the output")
 
 
-def write_bytes(piece: bytes, around: ProcessContext) -> None:
-    """Write binary content to standard output."""
-    around.stdout.flush()
-    if (buffer := getattr(around.stdout, "buffer", None)) is not None:
-        buffer.write(piece)
-    else:
-        around.stdout.write(piece.decode(errors="replace"))
-
-
 def format_local_time(nanoseconds: int) -> str:
     """Format a time as RFC 3339 in the machine's time zone, to the nanosecond."""
     seconds, fraction = divmod(nanoseconds, _SECOND)

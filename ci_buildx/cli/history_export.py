@@ -91,8 +91,8 @@ def _prepare(history: BuilderHistory, placed: PlacedRecord) -> ExportedRecord:
 def _open_output(output: str, around: ProcessContext) -> Iterator[BinaryIO]:
     """Open the file, which replaces an existing one only when it is complete, or standard output."""
     if not output:
-        around.stdout.flush()
-        yield around.stdout.buffer
+        with around.open_binary() as stream:
+            yield stream
         return
     path = around.cwd / output
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ci_buildx.cli.history import OPTIONS as SHARED
-from ci_buildx.cli.history import open_builder_history, write_bytes
+from ci_buildx.cli.history import open_builder_history
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
@@ -65,7 +65,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
                 raise InputError(f"no matching attachment found for ref {placed.ref!r}", fix=fix)
             digest = found.blob.digest
         for piece in history.find_pod(placed).read_pieces(digest):
-            write_bytes(piece, around)
+            around.write_bytes(piece)
     return 0
 
 

@@ -66,7 +66,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         document = store.read_manifest(location.digest or location.tag)
         found = ImageInspection(store, document, name=name)
         if answers.switch("raw"):
-            _write_bytes(document.body, around)
+            around.write_bytes(document.body)
         elif template is None or template.find_only_field() == "Manifest":
             around.stdout.write(format_inspection(found, location))
         else:
@@ -118,11 +118,3 @@ def format_inspection(found: ImageInspection, location: ImageLocation) -> str:
             text += formatting.align_columns([[f"    {key}:", value] for key, value in sorted(notes.items())])
             rows = []
     return text + formatting.align_columns(rows)
-
-
-def _write_bytes(body: bytes, around: ProcessContext) -> None:
-    around.stdout.flush()
-    if (buffer := getattr(around.stdout, "buffer", None)) is not None:
-        buffer.write(body)
-    else:
-        around.stdout.write(body.decode())

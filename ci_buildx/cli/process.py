@@ -6,9 +6,10 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, cast
+from typing import BinaryIO, TextIO, cast
 
 from ci_buildx.errors import InputError, Interrupted, KubeBuilderError
 from ci_buildx.model.plaintext import UNENCODABLE
@@ -88,6 +89,23 @@ class ProcessContext:
                 fix="add it to skip the question",
             )
         return answer.strip().lower() == "y"
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write binary content to standard output. Raises StdoutFailed, or BrokenPipeError if the reader is gone."""
+        if not hasattr(self.stdout, "buffer"):
+            self.stdout.write(content.decode(errors="replace"))
+            return
+        with self.open_binary() as stream:
+            stream.write(content)
+
+    @contextmanager
+    def open_binary(self) -> Iterator[BinaryIO]:
+        """Yield standard output for binary content. Raises StdoutFailed, or BrokenPipeError if the reader is gone."""
+        self.stdout.flush()
+        try:
+            yield self.stdout.buffer
+        except OSError as error:
+            raise _describe_error(error) from error
 
     def list_secrets(self) -> tuple[str, ...]:
         """Return the secrets of the environment and the arguments, which no output may show."""

@@ -81,6 +81,13 @@ def parse_only_output(texts: Sequence[str], around: ProcessContext) -> TypedAttr
     return found
 
 
+def check_attributes(output: TypedAttributes, known: Sequence[str]) -> None:
+    """Raise InputError for an attribute that has an effect on the outputs of builds only."""
+    for name, _ in output.attrs:
+        if name not in known:
+            raise InputError(f"{name} has no effect here", source="--output", fix="omit it")
+
+
 def load_only(answers: ParsedArguments, around: ProcessContext, client: RegistryClient, *, verb: str) -> ReplaySubject:
     """Return the chosen subject. Raises InputError for several platforms, RegistryError."""
     texts = answers.read_texts("platforms")

@@ -10,6 +10,7 @@ from ci_buildx.cli.build import check_stdout, print_result
 from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError
+from ci_buildx.model.masker import mask_value
 from ci_buildx.replay.checks import ReplayMode
 from ci_buildx.replay.plan import format_plan, make_build_plan
 from ci_buildx.settings import options
@@ -78,7 +79,7 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         request = replay.make_request(subject, answers, around, mode=mode)
     settings = replay.read_settings(request, answers, around, OPTIONS)
     if is_dry:
-        plan = make_build_plan(request.subject, request.predicate, settings.build)
+        plan = mask_value(make_build_plan(request.subject, request.predicate, settings.build), around.list_secrets())
         text = f"{json.dumps(plan, indent=2)}\n" if kind == "json" else formatting.align_columns(format_plan(plan))
         around.stdout.write(text)
         return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ci_buildx.cli.parser import ParsedArguments, VerbParser
 from ci_buildx.cli.process import EXIT_CODES, ProcessContext
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.fsutil import scratch
+from ci_buildx.model.masker import mask_value
 from ci_buildx.model.record import replace
 from ci_buildx.replay.plan import describe_subject, make_material_plan
 from ci_buildx.replay.snapshot import SnapshotTarget, SnapshotWriter, move_layout, write_archive
@@ -77,11 +79,13 @@ def main(argv: Sequence[str], around: ProcessContext) -> int:
         subjects = replay.load_several(answers, around, client)
         targets = [SnapshotTarget(subject=one, predicate=load_predicate(one)) for one in subjects]
         writer = SnapshotWriter(client, stores)
+        writer.check_input(targets, materials=with_content and output is not None)
         if output is None:
-            plan = [_make_plan(writer, one, with_content=with_content) for one in targets]
+            plan = mask_value(
+                [_make_plan(writer, one, with_content=with_content) for one in targets], around.list_secrets()
+            )
             around.stdout.write(f"{json.dumps(plan, indent=2)}\n")
             return 0
-        writer.check_input(targets, materials=with_content)
         with open_progress(answers, around) as display, display.begin_phase("store sources") as phase:
             writer = SnapshotWriter(client, stores, note=phase.add_output, warn=around.warn)
             write_snapshot(writer, targets, output, around, with_content=with_content)
@@ -101,6 +105,7 @@ def read_output(answers: ParsedArguments, around: ProcessContext) -> TypedAttrib
         raise InputError("not implemented: snapshot registry output", source="--output", fix="write type=oci,dest=FILE")
     if found.type not in ("tar", "local", "oci"):
         raise InputError(f"unsupported type {found.type!r}", source="--output", fix="write type=oci,dest=FILE")
+    replay.check_attributes(found, ("dest", "tar") if found.type == "oci" else ("dest",))
     dest = found.get("dest")
     if dest in ("", STDOUT) and (around.stdout_is_closed or around.stdout.isatty()):
         message = "refusing to write binary snapshot to terminal"
@@ -132,6 +137,8 @@ def write_snapshot(
             else:
                 path = refuse_escape(around.cwd / dest, source="--output", env=around.env)
                 _write_file(layout, path)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise KubeBuilderError(f"cannot write the snapshot: {error.strerror}") from error
 
@@ -140,6 +147,7 @@ def _write_folder(
     writer: SnapshotWriter, targets: Sequence[SnapshotTarget], folder: Path, *, with_content: bool
 ) -> None:
     """Add the snapshot to the layout in ``folder`` once it is complete."""
+    missing = list(takewhile(lambda one: not one.exists(), (folder, *folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         scratch.sweep(folder)
@@ -147,8 +155,9 @@ def _write_folder(
             writer.write(made / _LAYOUT, targets, materials=with_content)
             move_layout(made / _LAYOUT, folder)
     except BaseException:
-        with suppress(OSError):  # Another process may write here, too: only an empty folder is removed.
-            folder.rmdir()
+        with suppress(OSError):  # Another process may write here, too: only empty folders are removed.
+            for one in missing:
+                one.rmdir()
         raise
 
 

@@ -21,6 +21,7 @@ from ci_buildx.replay.subject import SOURCE, ReplaySubject
 from ci_buildx.session.oci_layout import list_entries
 from ci_buildx.settings.contexts import refuse_escape
 from ci_buildx.settings.option import Option, OptionGroup, OptionKind
+from ci_buildx.settings.syntax import join_fields
 
 SUMMARY = (
     "Builds an image again and compares the result with it. On a builder with the build's cache, cached steps have "
@@ -44,7 +45,7 @@ OPTIONS = (
         choices=tuple(CompareMode),
         default=CompareMode.DIGEST,
         group=OptionGroup.RESULT,
-        help="what has to be equal: the manifest's digest, or config and layers, with a report of the differences",
+        help="artifact reports the differences of config and layers if the manifest's digest is not the same",
     ),
     replace(replay.OUTPUT, metavar="type=local,dest=FOLDER", help="folder for the verification summary and the report"),
     *replay.BUILDING,
@@ -92,6 +93,7 @@ def read_folder(answers: ParsedArguments, around: ProcessContext) -> Path | None
     found = replay.parse_only_output(texts, around)
     if found.type != "local":
         raise InputError(f"unsupported type {found.type!r}", source="--output", fix="write type=local,dest=FOLDER")
+    replay.check_attributes(found, ("dest",))
     return refuse_escape(around.cwd / found.get("dest"), source="--output", env=around.env)
 
 
@@ -100,13 +102,15 @@ def _build(request: ReplayRequest, layout: Path, answers: ParsedArguments, aroun
     from ci_buildx.build import run
 
     known = [option for option in OPTIONS if option.name != "outputs"]
-    outputs = [f"type=oci,dest={layout},tar=false"]
+    outputs = [join_fields(("type=oci", f"dest={layout}", "tar=false"))]
     settings = replay.read_settings(request, answers, around, known, {"outputs": outputs})
     run.run_build(settings, env=around.env, display_stream=around.stderr)
     entries = list_entries(layout)
     if not entries:
         raise KubeBuilderError("the replay has no image")
-    return dict(entries[0])
+    root = LayoutStore(layout).read_manifest(entries[0]["digest"])
+    # The recorded argument BUILDKIT_MULTI_PLATFORM makes an index of a single image.
+    return dict(root.entries[0] if root.is_index and root.entries else entries[0])
 
 
 def _write_results(folder: Path, summary: str, report: object) -> None:

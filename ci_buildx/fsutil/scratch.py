@@ -47,6 +47,8 @@ _FILES = {
 """Names in folders for temporary files: for each prefix, what follows it, and the age in seconds after which the entry
 is deleted unless locked."""
 _DRAFT = compile_lazily(r"\.kube-builder\.[0-9a-f]{16}\.part")
+_LONGEST_SOCKET = 107
+"""Maximum bytes of a socket's path (Linux, ``unix(7)``: 108 with the final zero)."""
 _MOST = 10_000
 """Maximum number of entries that a sweep of one folder examines, so that sweeping stays fast."""
 
@@ -134,10 +136,14 @@ def find_system_folder() -> Path:
     return Path(tempfile.gettempdir())
 
 
-def list_socket_bases() -> list[str]:
-    """Return the folders for sockets; long ones are left out, since socket paths are limited to 108 bytes."""
+def list_socket_bases(name: str) -> list[str]:
+    """Return where a folder of :func:`open_folder` or :func:`name_shared` can hold a socket ``name``.
+
+    Long paths are left out.
+    """
     named = (os.environ.get("XDG_RUNTIME_DIR"), os.environ.get("TMPDIR"), "/tmp")  # noqa: S108
-    return [base for base in named if base and len(base) < 80]
+    room = _LONGEST_SOCKET - len(f"/{SOCKETS}{'0' * 16}/{name}")
+    return [base for base in named if base and len(os.fsencode(base)) <= room]
 
 
 def remove_partials(path: Path) -> None:

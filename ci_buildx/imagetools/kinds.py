@@ -6,6 +6,7 @@ Templates see these fields, and only these are kept if an index is written again
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ci_buildx.errors import RegistryError
@@ -137,14 +138,16 @@ def encode_descriptor(data: Mapping[str, Any]) -> dict[str, Any]:
 def normalize_platform(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return a platform with containerd's spelling (platforms 1.0.0-rc.5, ``database.go``).
 
-    An empty operating system becomes that of this machine, which is Linux.
+    An empty operating system becomes that of this machine, which is Linux. An unknown form of an architecture stays
+    unchanged.
     """
     found = {name: value for name, value in data.items() if value}
     system = str(found.get("OS", "linux")).lower()
     architecture = str(found.get("Architecture", ""))
     if architecture:
-        read = parse_platform("/".join(filter(None, ("linux", architecture, str(found.get("Variant", ""))))))
-        found |= {"Architecture": read.architecture, "Variant": read.variant}
+        with suppress(ValueError):
+            read = parse_platform("/".join(filter(None, ("linux", architecture, str(found.get("Variant", ""))))))
+            found |= {"Architecture": read.architecture, "Variant": read.variant}
     return {**found, "OS": "darwin" if system == "macos" else system}
 
 

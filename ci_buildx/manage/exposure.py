@@ -16,6 +16,7 @@ from ci_buildx.build.builder_scope import BuilderRun, RunRequest, open_run_scope
 from ci_buildx.build.connect import NodeConnection, connect_nodes
 from ci_buildx.build.context import origin
 from ci_buildx.builder.builder import SERVER_NAME, Builder
+from ci_buildx.builder.plan import NodePlan
 from ci_buildx.errors import InputError, KubeBuilderError
 from ci_buildx.fsutil import scratch
 from ci_buildx.kube.tls import run_relay
@@ -33,6 +34,7 @@ _END_TIME = 3.0
 """Seconds for a command to end after SIGTERM."""
 _SETTLE = 5.0
 """Seconds for a command and its socket to end after a signal."""
+_SHORT_FOLDER = "set TMPDIR to a writable folder with a short path"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 """Exit codes of a shell."""
 
@@ -41,14 +43,21 @@ _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 def open_sockets(run: BuilderRun, folder: Path) -> Iterator[dict[str, LocalSocket]]:
     """Connect to the builder's nodes and serve a socket for each, ``FOLDER/NODE.sock``; return them by path.
 
-    Raises the KubeBuilderError tree if a pod cannot start or be reached.
+    Raises the KubeBuilderError tree if a pod cannot start or be reached, or a socket cannot be made.
     """
     with connect_nodes(run.site, run.builder) as (_, connections), ExitStack() as undo:
         found = {}
         for one in connections:
-            path = folder / f"{one.node.name}.sock"
-            found[str(path)] = undo.enter_context(open_local_socket(path, make_dialer(one, run.builder)))
+            path = folder / _name_socket(one.node)
+            try:
+                found[str(path)] = undo.enter_context(open_local_socket(path, make_dialer(one, run.builder)))
+            except OSError as error:
+                raise KubeBuilderError(f"cannot make the socket {path}: {error}", fix=_SHORT_FOLDER) from error
         yield found
+
+
+def _name_socket(node: NodePlan) -> str:
+    return f"{node.name}.sock"
 
 
 def make_dialer(connection: NodeConnection, builder: Builder) -> EndpointDialer:
@@ -89,7 +98,8 @@ def run_with_builder(
 
 def run_command(run: BuilderRun, command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a command with ``BUILDKIT_HOST`` and return its exit code, as a shell has it. Raises InputError."""
-    with _open_socket_folder() as folder, open_sockets(run, folder) as sockets:
+    name = max(map(_name_socket, run.builder.plan.nodes), key=len)
+    with _open_socket_folder(name) as folder, open_sockets(run, folder) as sockets:
         path, served = next(iter(sockets.items()))
         run.site.display.refresh()
         try:
@@ -118,8 +128,9 @@ def wait_for(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
 
 
 @contextmanager
-def _open_socket_folder() -> Iterator[Path]:
-    for base in scratch.list_socket_bases():
+def _open_socket_folder(name: str) -> Iterator[Path]:
+    """Create a folder for sockets whose longest name is ``name``. Raises InputError."""
+    for base in scratch.list_socket_bases(name):
         with ExitStack() as undo:
             try:
                 folder = undo.enter_context(scratch.open_folder(Path(base)))
@@ -127,7 +138,7 @@ def _open_socket_folder() -> Iterator[Path]:
                 continue
             yield folder
             return
-    raise InputError("no folder can hold a socket", fix="set TMPDIR to a writable folder with a short path")
+    raise InputError("no folder can hold a socket", fix=_SHORT_FOLDER)
 
 
 def connect_standard_streams(run: BuilderRun, source: int, target: int) -> int:
@@ -144,9 +155,28 @@ def connect_standard_streams(run: BuilderRun, source: int, target: int) -> int:
         threading.Thread(target=run_relay, args=(remote, far), name="dial-stdio", daemon=True).start()
         threading.Thread(target=_send_all, args=(source, near), name="dial-stdio", daemon=True).start()
         with near:
-            while content := near.recv(1 << 16):
-                _write_all(target, content)
+            write_received(near, target)
     return 0
+
+
+def write_received(near: socket.socket, target: int) -> None:
+    """Write to the descriptor ``target`` what a socket receives until its other side ends, however it ends.
+
+    Raises BrokenPipeError if the reader is gone, KubeBuilderError if nothing can be written.
+    """
+    while True:
+        try:
+            content = near.recv(1 << 16)
+        except OSError:  # The other side has ended and left something unread.
+            return
+        if not content:
+            return
+        try:
+            _write_all(target, content)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise KubeBuilderError(f"cannot write to standard output: {error.strerror}") from error
 
 
 def _send_all(source: int, near: socket.socket) -> None:

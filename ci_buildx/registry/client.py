@@ -142,7 +142,7 @@ class RegistryClient:
             if len(entries) > MOST_REFERRERS:
                 raise RegistryError(f"{repository} lists more than {MOST_REFERRERS} referrers of {digest}")
             link = _NEXT.search(answer.headers.get("link", ""))
-            url = urljoin(request.url, link[1]) if link else ""
+            url = _join_url(request.url, link[1]) if link else ""
             if not url or parse_origin(url) != parse_origin(request.url):
                 break
             request = replace(request, url=url)
@@ -185,14 +185,14 @@ class RegistryClient:
         if begun.status != HTTPStatus.ACCEPTED:
             raise make_refusal(begun, repository.domain, f"pushing to {repository}")
         base = self._connection.find_base(repository.host)
-        place = urljoin(base, begun.headers.get("location", ""))
-        url = f"{place}{'&' if urlsplit(place).query else '?'}{urlencode({'digest': check_digest(digest)})}"
-        headers = {"Content-Type": "application/octet-stream"}
-        request = RegistryRequest(method="PUT", url=url, headers=headers, body=body)
+        place = _join_url(base, begun.headers.get("location", ""))
         # An upload URL on another host carries its own authorization, and that host must not get the login.
         origin = parse_origin(place)
         if origin is None:
             raise RegistryError(f"{repository.domain} returned an invalid upload location")
+        url = f"{place}{'&' if urlsplit(place).query else '?'}{urlencode({'digest': check_digest(digest)})}"
+        headers = {"Content-Type": "application/octet-stream"}
+        request = RegistryRequest(method="PUT", url=url, headers=headers, body=body)
         own = origin == parse_origin(base)
         answer = self._call(request, access) if own else self._connection.send(request)
         if answer.status not in (HTTPStatus.CREATED, HTTPStatus.NO_CONTENT):
@@ -219,7 +219,7 @@ class RegistryClient:
     def _cancel_upload(self, repository: RegistryRepository, location: str) -> None:
         """Cancel an upload. Best effort: registries discard unfinished uploads anyway, and some forbid this."""
         base = self._connection.find_base(repository.host)
-        place = urljoin(base, location)
+        place = _join_url(base, location)
         if parse_origin(place) != parse_origin(base):
             return
         # Distribution requires the right to delete (2.8, ``registry/handlers/app.go``, appendAccessRecords).
@@ -254,6 +254,14 @@ class RegistryClient:
 
     def _send_authorized(self, request: RegistryRequest, access: RegistryAccess) -> RegistryRequest:
         return replace(request, headers={**request.headers, **self._authorizer.make_headers(access)})
+
+
+def _join_url(base: str, text: str) -> str:
+    """Return the URL that a registry's answer names, "" if it is malformed."""
+    try:
+        return urljoin(base, text)
+    except ValueError:
+        return ""
 
 
 def make_refusal(answer: RegistryResponse, domain: str, doing: str) -> RegistryError:

@@ -108,6 +108,7 @@ MOST_HOSTS = 64
 """Maximum number of hosts with open sessions: buildkitd may ask for tokens of any number of hosts."""
 _PIECE = 1 << 16
 _LONGEST_REASON = 200
+_NO_BUNDLE = "suitable TLS CA certificate bundle"
 _NO_TLS = "WRONG_VERSION_NUMBER"
 _NO_TRUST = ("CERTIFICATE_VERIFY_FAILED", "Hostname mismatch")
 
@@ -234,7 +235,8 @@ class RegistryConnection:
                     raise _make_connection_error(request.host, error) from error
                 self._patience.pause(attempt, None)
                 continue
-            except (RequestException, HTTPError, ValueError) as error:  # ValueError: invalid URL or header
+            except (RequestException, HTTPError, ValueError, OSError) as error:
+                # ValueError: an invalid URL or header; OSError: a file of authorities that is missing.
                 _log(request, f"no answer ({_find_reason(error)})", began)
                 raise _make_connection_error(request.host, error) from error
             _log(request, answer.status, began)
@@ -341,6 +343,9 @@ def _is_final(error: Exception) -> bool:
 
 def _make_connection_error(host: str, error: Exception) -> RegistryError:
     text = str(error)
+    if _NO_BUNDLE in text:
+        fix = "correct or unset REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE"
+        return RegistryError("the file of certificate authorities does not exist", fix=fix)
     if _NO_TLS in text:
         return RegistryError(f"{host} does not speak TLS", fix=f'declare [registry."{host}"] http = true')
     if any(mark in text for mark in _NO_TRUST):

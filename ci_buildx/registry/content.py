@@ -31,6 +31,7 @@ LARGEST_CONFIG = 8 << 20
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
 _MOST_ENTRIES = 4096
+_PLATFORM = ("os", "architecture", "variant")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,3 +185,6 @@ def _check_descriptor(value: object) -> None:
     annotations = entry.get("annotations") or {}
     if not isinstance(annotations, dict) or not all(isinstance(value, str) for value in annotations.values()):
         raise RegistryError(f"the annotations of {entry['digest']} are malformed")
+    platform = entry.get("platform") or {}
+    if not isinstance(platform, dict) or not all(isinstance(platform.get(name), str | None) for name in _PLATFORM):
+        raise RegistryError(f"the platform of {entry['digest']} is malformed")

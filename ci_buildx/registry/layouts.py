@@ -33,6 +33,8 @@ SUBJECT = "io.containerd.manifest.subject"
 """The annotation of an entry of ``index.json`` that is a referrer (containerd 2.4, ``core/images/annotations.go``)."""
 _ATTESTED = "vnd.docker.reference.digest"
 _PIECE = 1 << 20
+_ATTEMPTS = 3
+"""Maximum number of times that a blob is read."""
 _DEEPEST = 4
 
 
@@ -104,9 +106,19 @@ class LayoutStore:
         return False
 
     def put_blob(self, digest: str, make_transfer: Callable[[], BlobTransfer]) -> None:
-        """Store a blob."""
-        transfer = make_transfer()
-        self._write(digest, iter(lambda: transfer.read(_PIECE), b""))
+        """Store a blob; it is read again if its connection breaks. Raises RegistryError."""
+        from urllib3.exceptions import HTTPError
+
+        for left in reversed(range(_ATTEMPTS)):
+            transfer = make_transfer()
+            try:
+                self._write(digest, iter(lambda source=transfer: source.read(_PIECE), b""))  # type: ignore[misc]
+            except HTTPError as error:
+                if not left:
+                    reason = " ".join(str(error).split())
+                    raise RegistryError(f"{digest} cannot be read: {reason}", fix="try again") from error
+            else:
+                return
 
     def take_blobs(self, other: Path) -> None:
         """Move all blobs of the layout ``other``, which is on the same file system, to this one."""
@@ -120,7 +132,7 @@ class LayoutStore:
 
     def list_referrers(self, digest: str) -> list[dict[str, Any]]:
         """Return the manifests whose subject is ``digest``: noted in ``index.json``, or listed by an index."""
-        entries = list_entries(self.folder)
+        entries = self._list_entries()
         roots = [entry for entry in entries if SUBJECT not in _read_annotations(entry)]
         found = {one["digest"]: one for one in self._walk(roots, set()) if self._find_subject(one, digest)}
         found |= {one["digest"]: one for one in entries if _read_annotations(one).get(SUBJECT) == digest}
@@ -128,12 +140,16 @@ class LayoutStore:
 
     def add_referrer(self, subject: str, descriptor: Mapping[str, Any]) -> None:
         """Note a stored manifest in ``index.json``, unless an index there lists it already."""
-        entries = list_entries(self.folder)
+        entries = self._list_entries()
         roots = [entry for entry in entries if SUBJECT not in _read_annotations(entry)]
         listed = {one["digest"] for one in self._walk(roots, set())} | {one["digest"] for one in entries}
         if descriptor["digest"] not in listed:
             notes = {SUBJECT: subject, **_read_annotations(descriptor)}
             put_entry(self.folder, {**descriptor, "annotations": notes}, ())
+
+    def _list_entries(self) -> list[dict[str, Any]]:
+        """Return the entries of ``index.json``; one without a digest names nothing."""
+        return [entry for entry in list_entries(self.folder) if "digest" in entry]
 
     def _walk(self, entries: Sequence[Mapping[str, Any]], seen: set[str], depth: int = 0) -> Iterator[dict[str, Any]]:
         """Yield entries and those of the indexes among them; an index that was ``seen`` is not opened again."""

@@ -21,7 +21,7 @@ _VERIFIER = "https://github.com/kube-builder"
 
 
 class CompareMode(StrEnum):
-    """What has to be equal: the manifest's digest, or everything that the manifest lists."""
+    """What is compared: the manifest's digest alone, or if it differs also everything that the manifest lists."""
 
     DIGEST = "digest"
     ARTIFACT = "artifact"

@@ -6,6 +6,7 @@ The forms and the order of search are those of docker buildx 0.38.2 (``replay/ma
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +19,7 @@ from ci_buildx.registry.stores import BlobTransfer
 from ci_buildx.replay.pins import PACKAGE, is_git_source
 from ci_buildx.replay.predicate import BuildMaterial
 from ci_buildx.settings.contexts import refuse_escape, split_layout
+from ci_buildx.settings.syntax import read_mode
 
 SOURCE = "--materials"
 PROVENANCE = "provenance"
@@ -102,7 +104,8 @@ def parse_materials(texts: Iterable[str], *, cwd: Path, env: Mapping[str, str]) 
             continue
         if text.startswith((LAYOUT, "/")):
             path = _read_path(text, cwd, env)
-            if not path.is_dir():
+            mode = read_mode(path, source=SOURCE)
+            if mode is None or not stat.S_ISDIR(mode):
                 raise InputError(f"{text!r} is not a folder", source=SOURCE, fix=_FIX)
             layouts.append(path)
             continue
@@ -110,7 +113,7 @@ def parse_materials(texts: Iterable[str], *, cwd: Path, env: Mapping[str, str]) 
         if not key:
             raise InputError(f"unknown materials {text!r}", source=SOURCE, fix=_FIX)
         path = _read_path(value, cwd, env)
-        if not path.exists():
+        if read_mode(path, source=SOURCE) is None:
             raise InputError(f"{value!r} does not exist", source=SOURCE)
         paths[key] = path
     return MaterialStores(layouts=tuple(layouts), paths=paths, uses_registries=not given or PROVENANCE in given)

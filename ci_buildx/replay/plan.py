@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ci_buildx.model.masker import is_secret_name
+from ci_buildx.model.plaintext import MASK
 from ci_buildx.model.platform import Platform
 from ci_buildx.replay.checks import find_context
 from ci_buildx.replay.materials import MaterialKind, classify_material
@@ -22,8 +24,8 @@ def make_build_plan(subject: ReplaySubject, predicate: BuildPredicate, build: Bu
         "context": find_context(predicate),
         "filename": build.dockerfile_name,
         "target": build.target,
-        "buildArgs": dict(build.build_args),
-        "labels": dict(build.labels),
+        "buildArgs": _mask_pairs(build.build_args),
+        "labels": _mask_pairs(build.labels),
         "noCache": build.no_cache,
         "noCacheFilter": list(build.no_cache_filter),
         "secrets": _list_secrets(predicate.secrets),
@@ -93,6 +95,11 @@ def format_plan(plan: Mapping[str, Any]) -> list[list[str]]:
 
 def _list_fields(*pairs: tuple[str, str]) -> list[list[str]]:
     return [[f"  {name}:", text] for name, text in pairs if text]
+
+
+def _mask_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return build arguments or labels without those values whose name marks them as secrets."""
+    return {name: MASK if text and is_secret_name(name) else text for name, text in pairs}
 
 
 def _select_syntax(predicate: BuildPredicate) -> dict[str, str]:

@@ -17,6 +17,7 @@ from ci_buildx.replay.predicate import DOCKERFILE_FRONTEND, BuildPredicate
 from ci_buildx.replay.subject import SOURCE, ReplaySubject
 from ci_buildx.settings import assembly
 from ci_buildx.settings.contexts import DOCKERFILE
+from ci_buildx.settings.platforms import read_platform
 from ci_buildx.settings.raw_values import Value
 from ci_buildx.settings.secrets import GIT_SECRETS
 from ci_buildx.settings.values import BuildSettings, NamedContext, SandboxSettings, Settings
@@ -47,13 +48,15 @@ def make_settings(
     predicate = request.predicate
     network = choose_network(request.network, predicate.attributes.get("force-network-mode", ""))
     context = find_context(predicate)
+    # The text of a stranger's platform could be a list.
+    named = request.subject.platform and read_platform(str(request.subject.platform), source=SOURCE)
     given: dict[str, Value] = {
         **values,
         # The recorded context replaces this one.
         "context": "https://replay.invalid/context.git",
         "provenance": "false",
         "sbom": "false",
-        "platforms": [str(request.subject.platform)] if request.subject.platform is not None else [],
+        "platforms": [str(named)] if named else [],
     }
     without_token = {name: text for name, text in env.items() if name not in GIT_SECRETS}
     settings = assembly.make_settings(given, sources, without_token, cwd)

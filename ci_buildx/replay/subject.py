@@ -7,6 +7,7 @@ as another manifest of its index (v0.34.2, ``docs/attestations/attestation-stora
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ci_buildx.replay.pins import IMAGE
 from ci_buildx.replay.predicate import LARGEST_PROVENANCE, MAX_MODE, BuildPredicate, parse_predicate
 from ci_buildx.replay.statements import read_statement
 from ci_buildx.settings.contexts import refuse_escape
+from ci_buildx.settings.syntax import read_mode
 
 SOURCE = "SUBJECT"
 ALL_PLATFORMS = "all"
@@ -73,7 +75,8 @@ def load_subjects(text: str, client: RegistryClient, *, cwd: Path, env: Mapping[
         path = cwd / name
         if os.path.lexists(path):
             path = refuse_escape(path, source=SOURCE, env=env)
-            if not path.is_dir():
+            mode = read_mode(path, source=SOURCE)
+            if mode is None or not stat.S_ISDIR(mode):
                 return (_load_file(path, name),)
             name = f"{LAYOUT}{name}"
         elif name.startswith(_PATH_STARTS) or name.endswith(_PATH_ENDS):

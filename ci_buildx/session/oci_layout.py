@@ -256,9 +256,16 @@ def _read_index(folder: Path) -> dict[str, Any]:
     except ValueError:
         index = None
     entries = index.get("manifests") or [] if isinstance(index, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
         raise KubeBuilderError(f"{path} is malformed", fix="remove its folder or name another")
     return {"schemaVersion": 2, "mediaType": _MEDIA_TYPE, **index, "manifests": entries}
+
+
+def _is_entry(value: object) -> bool:
+    """Return whether a value has the form of a descriptor, as far as entries are used; parts may be missing."""
+    if not isinstance(value, dict) or not isinstance(value.get("annotations") or {}, dict):
+        return False
+    return all(isinstance(value.get(name, ""), str) for name in ("digest", "mediaType"))
 
 
 @contextmanager
@@ -281,7 +288,7 @@ def _lock_index(folder: Path) -> Iterator[None]:
 
 
 def _try_lock(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), path.stat()):

@@ -5,7 +5,6 @@ The mTLS of the pod's port stays on this side. Only the user of this process can
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from ci_buildx.kube.tls import TlsKeyPair, TlsSettings, make_ssl_context, run_re
 from ci_buildx.model import debug
 from ci_buildx.model.record import dataclass
 from ci_buildx.model.secret import Secret
+from ci_buildx.transport.accepting import accept_connections
 from ci_buildx.transport.race import PodEndpoint
 
 _LOG = debug.get_log("transport")
@@ -91,11 +91,7 @@ class LocalSocket:
         self._wake.close()
 
     def _accept(self) -> None:
-        poll = select.poll()
-        poll.register(self._listener, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        while all(descriptor != self._wake.fileno() for descriptor, _ in poll.poll()):
-            local, _ = self._listener.accept()
+        for local in accept_connections(self._listener, self._wake, self._fail):
             with self._lock:
                 is_full = len(self._open) >= MOST_CONNECTIONS
                 if not is_full:
@@ -105,6 +101,10 @@ class LocalSocket:
                 local.close()
             else:
                 threading.Thread(target=self._carry, args=(local,), name="local-socket", daemon=True).start()
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        _LOG.debug("local socket: %s", reason)
 
     def _carry(self, local: socket.socket) -> None:
         """Serve one connection: the other program only sees that it ends, so store the reason in ``failure``."""

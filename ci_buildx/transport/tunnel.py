@@ -23,6 +23,7 @@ from ci_buildx.kube.websocket import WebSocket
 from ci_buildx.model import debug
 from ci_buildx.model.documents import parse_json
 from ci_buildx.model.record import dataclass
+from ci_buildx.transport.accepting import accept_connections
 from ci_buildx.transport.race import PodAddress, PodEndpoint
 
 _KEPT = 2048
@@ -229,6 +230,8 @@ class TunnelPump:
 
 
 _LOG = debug.get_log("transport")
+_SOCKET = "s"
+"""The socket's name in its folder, short because its path has to be."""
 _GRACE = 2.0
 """Seconds to wait for the threads at the end; they wake at once."""
 
@@ -255,7 +258,7 @@ def open_gate(dial: Callable[[], WebSocketTunnel]) -> Iterator[str]:
     except BaseException:
         first.remote.close()
         raise
-    path = folder / "s"
+    path = folder / _SOCKET
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     gate = TunnelGate(listener, dial, first)
     try:
@@ -305,12 +308,12 @@ class TunnelGate:
         thread.start()
 
     def _accept(self) -> None:
-        poll = select.poll()
-        poll.register(self._listener, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        while all(descriptor != self._wake.fileno() for descriptor, _ in poll.poll()):
-            local, _ = self._listener.accept()
+        for local in accept_connections(self._listener, self._wake, self._fail):
             self._run(self._carry, local)
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        _LOG.debug("tunnel: %s", reason)
 
     def _carry(self, local: socket.socket) -> None:
         """Serve one connection; gRPC sees only that it ends, so store the reason in ``failure``."""
@@ -340,9 +343,9 @@ class TunnelGate:
 
 @contextmanager
 def _make_private_folder() -> Iterator[Path]:
-    """Create a private folder whose path is short enough for a UNIX socket (108 bytes)."""
+    """Create a private folder whose path is short enough for the socket."""
     with contextlib.ExitStack() as undo:
-        for base in scratch.list_socket_bases():
+        for base in scratch.list_socket_bases(_SOCKET):
             with contextlib.suppress(OSError):
                 folder = undo.enter_context(scratch.open_folder(Path(base)))
                 break

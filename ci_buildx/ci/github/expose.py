@@ -42,6 +42,8 @@ _LOOK = 1.0
 """Seconds between two looks at the folder."""
 _LARGEST = 1 << 16
 _VERB, _SERVE = "github", "--serve"
+_USUAL = "linux-arm64.sock"
+"""A socket's name that is as long as most: the process that serves knows the nodes' names."""
 
 
 def start_server(
@@ -92,7 +94,7 @@ def start_server(
 
 def _make_folder(env: Mapping[str, str]) -> Path:
     """Make a folder that only this user can enter, after the post step has been told of it. Raises KubeBuilderError."""
-    for base in scratch.list_socket_bases():
+    for base in scratch.list_socket_bases(_USUAL):
         folder = scratch.name_shared(scratch.SOCKETS, base)
         commands.append_value(env, commands.STATE, SOCKETS, str(folder))
         with suppress(OSError):

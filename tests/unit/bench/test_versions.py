@@ -1,6 +1,9 @@
 """Counts of tests with each version: read from pytest's reports, kept by version, printed in docs."""
 
 import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -43,3 +46,18 @@ def test_a_version_that_ran_again_replaces_its_earlier_run(tmp_path: Path) -> No
     versions.write_runs(file, [make_run("1.34.2", tests=12)])
     kept = json.loads(file.read_text())["runs"]
     assert [(run["version"], run["tests"]) for run in kept] == [("1.34.2", 12), ("1.37.2", 10)]
+
+
+def test_a_run_without_a_report_loses_none_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(part: str, version: str, command: Sequence[str], env: Mapping[str, str]) -> VersionRun:
+        if "1.34" in command[-1]:
+            raise subprocess.CalledProcessError(2, command)
+        return make_run(version)
+
+    monkeypatch.setattr(versions, "run_command", run)
+    file = tmp_path / "versions.json"
+    monkeypatch.setattr(sys, "argv", ["versions", "--kubernetes", "1.37", "1.34", "--json", str(file)])
+    with pytest.raises(subprocess.CalledProcessError):
+        versions.main()
+    (kept,) = json.loads(file.read_text())["runs"]
+    assert kept["version"].startswith("1.37")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from ci_buildx.registry.content import OCI_INDEX, OCI_MANIFEST, compute_digest
 
 COMMAND = f"{sys.executable} -m ci_buildx"
 REFUSING = "kube-builder: error: --output: refusing to write type=tar to standard output, which is"
@@ -26,6 +29,18 @@ def shell(arguments: str, cwd: Path, *, buffered: bool = True) -> tuple[int, str
 def test_a_full_disk_under_stdout_is_said(cwd: Path, buffered: bool) -> None:
     message = "ERROR: cannot write to standard output: No space left on device\n"
     assert shell("version >/dev/full", cwd, buffered=buffered) == (1, "", message)
+
+
+def test_a_full_disk_under_binary_content_is_said(cwd: Path) -> None:
+    """More than a buffer holds is written at once."""
+    entry = {"mediaType": OCI_MANIFEST, "digest": f"sha256:{'a' * 64}", "size": 1}
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry] * 1000}
+    body = json.dumps(index).encode()
+    digest = compute_digest(body)
+    (cwd / "layout" / "blobs" / "sha256").mkdir(parents=True)
+    (cwd / "layout" / "blobs" / digest.replace(":", "/")).write_bytes(body)
+    message = "ERROR: cannot write to standard output: No space left on device\n"
+    assert shell(f"imagetools inspect --raw oci-layout://layout@{digest} >/dev/full", cwd) == (1, "", message)
 
 
 def test_bytes_that_are_no_characters_are_written_escaped(cwd: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -266,4 +267,20 @@ def test_names_of_temporary_files_are_made_in_one_place() -> None:
 def test_sockets_go_where_their_paths_are_short_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/" + 100 * "x")
     monkeypatch.setenv("TMPDIR", "/short")
-    assert scratch.list_socket_bases() == ["/short", "/tmp"]
+    assert scratch.list_socket_bases("s") == ["/short", "/tmp"]
+
+
+@pytest.mark.parametrize("name", ["s", "arm64.sock", f"{'n' * 40}.sock"])
+def test_a_socket_can_be_made_where_its_path_is_as_long_as_allowed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        for base in (Path(short) / ("x" * length) for length in reversed(range(1, 100))):
+            monkeypatch.setenv("TMPDIR", str(base))
+            if str(base) in scratch.list_socket_bases(name):
+                break
+        folder = scratch.name_shared(scratch.SOCKETS, str(base))
+        folder.mkdir(parents=True)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(folder / name))
+        with scratch.open_folder(base) as other, socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(other / name))

@@ -250,3 +250,26 @@ def test_a_layout_that_a_link_leads_out_of_the_workspace_is_refused(
     with pytest.raises(InputError, match="leads out of the job's workspace by a symbolic link"):
         parse_location("oci-layout://layout:1", source="--tag", cwd=workspace, env=env)
     assert parse_location("oci-layout://layout:1", source="--tag", cwd=workspace, env={})
+
+
+@pytest.mark.parametrize("architecture", ["a/b/c/d", " ", "/", "(x"])
+def test_an_architecture_that_is_none_is_shown_as_it_is(registry: MemoryRegistry, run: Run, architecture: str) -> None:
+    entries = [
+        {**registry.push_image("app", name), "platform": {"os": "linux", "architecture": shown}}
+        for name, shown in (("amd64", architecture), ("arm64", "arm64"))
+    ]
+    registry.push_index("app", entries, "1")
+    name = registry.name("app", "1")
+    code, stdout, stderr = run(
+        "imagetools", "inspect", name, "--format", "{{range $name, $_ := .Image}}<{{$name}}>{{end}}"
+    )
+    assert (code, f"<linux/{architecture}>" in stdout) == (0, True), stderr
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", {"os": 1}, {"os": "linux", "architecture": []}])
+def test_a_malformed_platform_is_an_error_of_one_line(registry: MemoryRegistry, run: Run, platform: object) -> None:
+    registry.push_index("app", [{**registry.push_image("app", "amd64"), "platform": platform}], "1")
+    for argv in (("imagetools", "inspect"), ("replay", "build", "--dry-run")):
+        code, stdout, stderr = run(*argv, registry.name("app", "1"))
+        assert (code, stdout, stderr.count("\n")) == (1, "", 1), stderr
+        assert "ERROR: the platform of sha256:" in stderr

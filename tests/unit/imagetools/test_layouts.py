@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ci_buildx.registry.content import compute_digest
+from ci_buildx.registry.content import OCI_MANIFEST, compute_digest
 from tests.unit.imagetools.conftest import Run, create
 from tests.unit.imagetools.memory_registry import SIGNATURE, MemoryRegistry, push_attested
+from tests.unit.registry.scripted import Reply, scripted
 
 
 def read_entries(folder: Path) -> list[dict[str, object]]:
@@ -96,3 +97,56 @@ def test_a_folder_that_is_not_a_layout(run: Run, tmp_path: Path) -> None:
     (tmp_path / "folder" / "index.json").write_text("[")
     code, _, stderr = run("imagetools", "inspect", "oci-layout://folder:1")
     assert (code, "index.json is malformed" in stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"digest": 1},
+        {"digest": "sha256:aa", "mediaType": []},
+        {"digest": "sha256:aa", "annotations": ["x"]},
+    ],
+)
+def test_a_layout_with_a_malformed_entry(run: Run, tmp_path: Path, entry: object) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "index.json").write_text(json.dumps({"manifests": [entry]}))
+    code, stdout, stderr = run("imagetools", "inspect", "oci-layout://folder:1")
+    assert (code, stdout, stderr.count("\n"), "index.json is malformed" in stderr) == (1, "", 1, True), stderr
+
+
+def test_a_blob_whose_connection_breaks_is_read_again(run: Run, tmp_path: Path) -> None:
+    """With a registry that hangs up each time, the layout has no image."""
+    content = b"layer"
+    config = b'{"architecture": "amd64", "os": "linux"}'
+    blobs = [{"mediaType": "x", "digest": compute_digest(one), "size": len(one)} for one in (config, content)]
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": blobs[0], "layers": blobs[1:]}
+    with scripted() as registry:
+        kind = {"Content-Type": OCI_MANIFEST}
+        body = json.dumps(manifest).encode()
+        registry.on("GET /v2/app/manifests/1", Reply(200, body, headers=kind))
+        registry.on(f"GET /v2/app/manifests/{compute_digest(body)}", Reply(200, body, headers=kind))
+        registry.on(f"GET /v2/app/blobs/{blobs[0]['digest']}", Reply(200, config))
+        cut = Reply(200, content[:2], length=len(content))
+        argv = (
+            "imagetools",
+            "create",
+            "--prefer-index=false",
+            "-t",
+            "oci-layout://layout:1",
+            f"{registry.address}/app:1",
+        )
+        registry.on(f"GET /v2/app/blobs/{blobs[1]['digest']}", cut)
+        code, stdout, stderr = run(*argv)
+        assert (code, stdout, "cannot be read: " in stderr) == (1, "", True), stderr
+        assert not (tmp_path / "layout" / "index.json").exists()
+        registry.on(f"GET /v2/app/blobs/{blobs[1]['digest']}", cut, Reply(200, content))
+        assert run(*argv)[0] == 0
+
+
+def test_an_entry_without_a_digest_is_passed_over(registry: MemoryRegistry, run: Run, tmp_path: Path) -> None:
+    push_attested(registry, "app", "amd64")
+    create(run, "-t", "oci-layout://layout:1", registry.name("app", "1"))
+    index = tmp_path / "layout" / "index.json"
+    index.write_text(json.dumps({"manifests": [*read_entries(tmp_path / "layout"), {"mediaType": "x"}]}))
+    create(run, "-t", registry.name("copy", "1"), "oci-layout://layout:1")
+    assert ("copy", "1") in registry.manifests

@@ -9,6 +9,7 @@ import pytest
 
 from ci_buildx.errors import InputError
 from ci_buildx.model.platform import Platform
+from ci_buildx.model.record import replace
 from ci_buildx.replay.checks import ReplayMode
 from ci_buildx.replay.plan import format_plan, make_build_plan
 from ci_buildx.replay.request import ReplayRequest, make_settings
@@ -97,6 +98,15 @@ def test_a_document_reaches_no_file_variable_or_agent(tmp_path: Path) -> None:
 def test_what_cannot_be_repeated_is_refused(tmp_path: Path, given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         replay(tmp_path, **given)
+
+
+@pytest.mark.parametrize("architecture", ["amd64,linux/arm64", "amd64,arm64,s390x", "local", "x y"])
+def test_a_platform_of_the_document_is_one_platform(tmp_path: Path, architecture: str) -> None:
+    """Each further one could be another pod."""
+    subject = replace(SUBJECT, platform=Platform("linux", architecture))
+    request = ReplayRequest(subject=subject, predicate=make_predicate())
+    with pytest.raises(InputError, match=r"SUBJECT: .*platform 'linux/"):
+        make_settings(request, {}, {}, {}, tmp_path)
 
 
 def test_undeclared_secrets_are_not_passed_on(tmp_path: Path) -> None:

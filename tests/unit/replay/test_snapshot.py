@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from ci_buildx.cli import replay_snapshot
+from ci_buildx.cli.process import ProcessContext
 from ci_buildx.registry.content import compute_digest
 from tests.unit.imagetools.memory_registry import MemoryRegistry
 from tests.unit.replay.conftest import ReplayShell
@@ -184,6 +186,33 @@ def test_a_failure_leaves_an_existing_snapshot_as_it_was(
     options = ("--platform", "linux/arm64", "-o", "kept", reference)
     assert shell.run("replay", "snapshot", *materials, *options) == 1
     assert {path: path.is_file() and path.read_bytes() for path in (tmp_path / "kept").rglob("*")} == before
+
+
+def test_a_failure_leaves_no_folder(
+    registry: MemoryRegistry, shell: ReplayShell, reference: str, materials: tuple[str, ...], tmp_path: Path
+) -> None:
+    (lost,) = [key for key in registry.blobs if key[0] == "base" and registry.blobs[key] == b"layer of arm64"]
+    del registry.blobs[lost]
+    (tmp_path / "empty").mkdir()
+    for output in ("new/deep/kept", "empty"):
+        options = ("--platform", "linux/arm64", "-o", output, reference)
+        assert shell.run("replay", "snapshot", *materials, *options) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["app.tar", "empty"]
+
+
+def test_a_reader_that_is_gone_is_no_failure_of_its_own(
+    shell: ReplayShell, reference: str, materials: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The process ends as others in a pipe do."""
+
+    class Gone(io.BytesIO):
+        def write(self, _: object, /) -> int:
+            raise BrokenPipeError
+
+    home = {"HOME": str(tmp_path), "DOCKER_CONFIG": str(tmp_path), "XDG_STATE_HOME": str(tmp_path)}
+    around = ProcessContext(env=home, cwd=tmp_path, stdout=io.TextIOWrapper(Gone()), stderr=io.StringIO())
+    with pytest.raises(BrokenPipeError):
+        replay_snapshot.main([*materials, "--platform", "linux/amd64", reference], around)
 
 
 @pytest.mark.parametrize(

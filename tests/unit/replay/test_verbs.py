@@ -68,6 +68,12 @@ def test_subjects(shell: ReplayShell, verb: str) -> None:
         (("snapshot", "-o", "type=oci,tar=false", "FILE"), "--output"),
         (("snapshot", "-o", "provenance.json", "FILE"), "--output"),
         (("snapshot", "-o", "out", "--include-materials=x", "FILE"), "--include-materials"),
+        (("snapshot", "--dry-run", "FILE"), "SUBJECT: snapshot requires an image with provenance"),
+        (("snapshot", "-o", "type=oci,dest=a,compression=zstd", "FILE"), "--output: compression has no effect here"),
+        (("snapshot", "-o", "type=local,dest=a,platform-split=true", "FILE"), "--output: platform-split has no effect"),
+        (("verify", "-o", "type=local,dest=a,platform-split=true", "FILE"), "--output: platform-split has no effect"),
+        (("snapshot", "-o", "out", "--materials", f"/{'x' * 300}", "FILE"), "--materials: cannot use path"),
+        (("snapshot", "-o", "out", "--materials", f"a=/{'x' * 300}", "FILE"), "--materials: cannot use path"),
     ],
 )
 def test_options(shell: ReplayShell, file: str, argv: tuple[str, ...], message: str) -> None:
@@ -99,3 +105,20 @@ def test_an_image_without_provenance(registry: MemoryRegistry, shell: ReplayShel
     name = registry.name("app", "1")
     output = ("-o", "out") if verb == "snapshot" else ()
     assert refuse(shell, verb, *output, name).startswith(f"{name}: no SLSA provenance attestation found")
+
+
+@pytest.mark.parametrize("form", ["pretty", "json"])
+def test_the_plan_shows_no_secrets(shell: ReplayShell, form: str) -> None:
+    """They are in the provenance, but a job's log has other readers."""
+    arguments = {"build-arg:NPM_TOKEN": "of the registry", "build-arg:VERSION": "1", "label:password": "short"}
+    (shell.folder / "provenance.json").write_text(json.dumps(make_document(args=arguments)))
+    assert shell.run("replay", "build", "--dry-run", "--format", form, "provenance.json") == 0, shell.stderr
+    shown = shell.stdout.decode()
+    assert ("VERSION" in shown, "NPM_TOKEN" in shown) == (True, True)
+    assert "of the registry" not in shown
+    assert "short" not in shown
+
+
+def test_a_link_into_a_folder_without_access(shell: ReplayShell) -> None:
+    (shell.folder / "loop").symlink_to("loop")
+    assert refuse(shell, "build", "loop").startswith("SUBJECT: cannot use path")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def test_an_equal_replay(registry: MemoryRegistry, shell: ReplayShell, build: Bu
     assert json.loads((tmp_path / "report" / "diff.json").read_text()) == {"context": "root"}
     summary = json.loads((tmp_path / "report" / "vsa.intoto.jsonl").read_text())
     assert summary["predicate"]["verificationResult"] == "PASSED"
+
+
+def test_a_folder_for_temporary_files_with_a_comma(
+    registry: MemoryRegistry, shell: ReplayShell, build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a,b").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "a,b"))
+    build(f"{registry.name('app')}@{registry.read('app', '1')['manifests'][0]['digest']}")
+    assert shell.run("replay", "verify", registry.name("app", "1")) == 0, shell.stderr
+
+
+def test_an_index_of_one_image_is_that_image(registry: MemoryRegistry, shell: ReplayShell, build: Build) -> None:
+    image = registry.read("app", "1")["manifests"][0]
+    registry.push_index("app", [image], "index")
+    build(registry.name("app", "index"))
+    assert shell.run("replay", "verify", registry.name("app", "1")) == 0, shell.stderr
+    assert shell.stdout.decode().endswith(f"the replay is equal to {image['digest']}\n")
 
 
 def test_another_result(registry: MemoryRegistry, shell: ReplayShell, build: Build, tmp_path: Path) -> None:

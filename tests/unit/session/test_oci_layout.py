@@ -92,3 +92,13 @@ def test_writers_wait_for_each_other(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(index(tmp_path)["manifests"]) == 8
+
+
+def test_no_lock_is_made_where_a_link_leads(tmp_path: Path) -> None:
+    """The author of a checkout chooses its links."""
+    layout, outside = tmp_path / "layout", tmp_path / "outside"
+    layout.mkdir()
+    (layout / "index.json.lock").symlink_to(outside)
+    with pytest.raises(KubeBuilderError, match=r"cannot write .*index\.json"):
+        oci_layout.put_entry(layout, ONE, [LayoutName(tag="t")])
+    assert not outside.exists()
