@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from requests import Response, Session
     from requests.adapters import HTTPAdapter
 
+_PROTOCOLS = ["http/1.1"]
 REDIRECTS = 5
 """Maximum number of redirects followed for one request."""
 
@@ -87,7 +88,16 @@ def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
             raise InputError(f"{what} contains no certificates: {error}", source=f"ca of registry {host}") from error
     for certificate, key in trust.keypairs.get(host, ()):
         _present(context, certificate, key, host)
+    context.set_alpn_protocols(_PROTOCOLS)
+    # urllib3 sets them again for each connection, and frees what OpenSSL may be reading in another thread.
+    context.set_alpn_protocols = _keep_protocols  # type: ignore[assignment, method-assign]
     return context
+
+
+def _keep_protocols(wanted: Iterable[str]) -> None:
+    """Refuse other protocols than those of a shared context. Raises ValueError."""
+    if list(wanted) != _PROTOCOLS:
+        raise ValueError(f"registries are asked by {', '.join(_PROTOCOLS)}")
 
 
 def _present(context: ssl.SSLContext, certificate: Secret, key: Secret, host: str) -> None:

@@ -61,3 +61,11 @@ def test_other_authorities_make_another_context(made: list[ssl.SSLContext], monk
     assert find("one.example", RegistryTrust()) is not first
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     assert find("one.example", RegistryTrust()) is first
+
+
+def test_the_protocols_of_a_shared_context_are_not_set_again(made: list[ssl.SSLContext]) -> None:
+    context = find("one.example", RegistryTrust())
+    context.set_alpn_protocols(["http/1.1"])
+    with pytest.raises(ValueError, match=r"asked by http/1\.1"):
+        context.set_alpn_protocols(["h2"])
+    assert made == [context]
