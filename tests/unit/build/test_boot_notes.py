@@ -28,7 +28,7 @@ def test_a_wait_that_lasts_is_shown_once() -> None:
 
 def test_of_waits_that_change_only_the_last_is_left() -> None:
     shown: list[str] = []
-    notes = BootNotes(shown.append, lasting=0.5)
+    notes = BootNotes(shown.append, lasting=2.0)
     notes.explain(CREATING)
     notes.explain(OTHER)
     notes.explain(STARTING)
