@@ -146,7 +146,7 @@ def draw_burst(document: Mapping[str, Any]) -> dict[str, str]:
 
 def shorten_contestant(who: str) -> str:
     """Return a contestant's name as it fits beside its bar."""
-    return who.removeprefix("kube-builder, ").replace(" leastconn", "")
+    return who.removeprefix("kube-builder, ").replace(" leastconn", "").replace("one connection", "1 connection")
 
 
 def draw_week(document: Mapping[str, Any]) -> dict[str, str]:

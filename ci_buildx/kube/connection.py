@@ -104,8 +104,10 @@ def _open_stream(proxy: Proxy | None, target: tuple[str, int], deadline: float) 
 
 
 def _secure_proxy(connection: socket.socket, proxy: Proxy) -> socket.socket:
+    from ci_buildx.model.tls import make_client_context
+
     try:
-        return ssl.create_default_context().wrap_socket(connection, server_hostname=proxy.host)
+        return make_client_context().wrap_socket(connection, server_hostname=proxy.host)
     except BaseException:
         connection.close()
         raise

@@ -67,15 +67,18 @@ def send_request(
     from requests import RequestException, Session, Timeout
     from urllib3.exceptions import HTTPError
 
+    from ci_buildx.model.tls import make_client_context
+
     began, outcome = time.monotonic(), "no answer"
     watch = _Watch(deadline)
     try:
         with Session() as session:
             session.trust_env = False
             session.max_redirects = MOST_REDIRECTS
-            adapter = make_adapter(_make_watched_connection(watch))
-            for scheme in ("https://", "http://"):
-                session.mount(scheme, adapter)
+            kind = _make_watched_connection(watch)
+            # The authorities are those that requests adds: its own, or those of the environment.
+            session.mount("https://", make_adapter(kind, ssl_context=make_client_context(system=False)))
+            session.mount("http://", make_adapter(kind))
             response = session.request(
                 method,
                 url,

@@ -20,6 +20,7 @@ from ci_buildx.model.hosts import parse_origin
 from ci_buildx.model.http_calls import find_ca_bundle, find_proxies, make_adapter, make_late_adapter, show_url
 from ci_buildx.model.record import dataclass, field
 from ci_buildx.model.secret import Secret
+from ci_buildx.model.tls import make_client_context
 from ci_buildx.registry.content import LARGEST_MANIFEST
 from ci_buildx.registry.pace import TransferPace, limit_responses, make_paced_connection
 from ci_buildx.registry.trust import RegistryTrust
@@ -74,7 +75,7 @@ def _share_context(authorities: tuple[str, ssl.DefaultVerifyPaths, str | bool]) 
 
 def _make_context(host: str, trust: RegistryTrust) -> ssl.SSLContext:
     """Return a TLS context with the system's authorities (``SSL_CERT_FILE`` included) and the host's declared ones."""
-    context = ssl.create_default_context()
+    context = make_client_context()
     if trust.everywhere:
         context.load_verify_locations(cadata=trust.everywhere)
     for one in trust.authorities.get(host, ()):

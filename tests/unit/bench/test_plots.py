@@ -36,5 +36,5 @@ def test_failed_builds_of_a_burst_are_named() -> None:
     good = {"who": "kube-builder, sticky", "succeeded": 30, "wait_p50": 1, "wait_p95": 2, "hits": 20, "chances": 25}
     poor = {**good, "who": "HAProxy leastconn, one connection a pod", "succeeded": 11}
     drawn = plots.draw_burst({"builds": 30, "pods": 10, "waves": [good, poor]})
-    assert "failed builds, which have no wait: HAProxy, one connection a pod 19" in drawn["burst-waits.svg"]
+    assert "failed builds, which have no wait: HAProxy, 1 connection a pod 19" in drawn["burst-waits.svg"]
     assert "80 %" in drawn["burst-hits.svg"]

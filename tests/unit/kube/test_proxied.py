@@ -18,6 +18,7 @@ from ci_buildx.kube.credentials import Anonymous
 from ci_buildx.kube.exchange import RetryPolicy
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import TlsSettings, open_relay
+from ci_buildx.model import tls
 from ci_buildx.model.secret import Secret
 from tests.unit.kube.authority import Authority
 from tests.unit.kube.scripted import answer, scripted
@@ -73,7 +74,7 @@ def test_a_large_answer_comes_through(secure: bool, monkeypatch: pytest.MonkeyPa
         context.load_verify_locations(cadata=proxys.pem.decode())
         return context
 
-    monkeypatch.setattr(ssl, "create_default_context", trusting)
+    monkeypatch.setattr(tls, "make_client_context", trusting)
     content = {"large": "x" * 300_000}
     with (
         scripted(answer(200, content), tls=authority.server()) as server,

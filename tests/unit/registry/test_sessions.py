@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ci_buildx.model import tls
 from ci_buildx.registry import connection
 from ci_buildx.registry.connection import RegistryConnection, RegistryRequest, RequestPatience
 from ci_buildx.registry.trust import RegistryTrust
@@ -15,13 +16,13 @@ from tests.unit.registry.scripted import Reply, scripted
 def made(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
     """The contexts that were made, in order."""
     found: list[ssl.SSLContext] = []
-    make = ssl.create_default_context
+    make = tls.make_client_context
 
     def watch() -> ssl.SSLContext:
         found.append(make())
         return found[-1]
 
-    monkeypatch.setattr(ssl, "create_default_context", watch)
+    monkeypatch.setattr(connection, "make_client_context", watch)
     connection._share_context.cache_clear()
     return found
 
