@@ -115,7 +115,8 @@ def test_nothing_is_imported_that_it_does_not_need() -> None:
     )
     imported = set(done.stdout.split())
     assert "grpc" in imported, done.stderr
-    assert NOT_NEEDED & imported == set()
+    # pathlib of Python 3.12 calls fnmatch when it is imported.
+    assert NOT_NEEDED & imported == ({"fnmatch"} if sys.version_info[:2] == (3, 12) else set())
     ours = [name for name in imported if name.startswith("ci_buildx")]
     assert not [name for name in ours if f"{name}.".startswith(tuple(f"{one}." for one in OTHER_VERBS))]
     assert len(ours) <= MOST_MODULES, len(ours)
