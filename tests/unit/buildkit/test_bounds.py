@@ -127,7 +127,8 @@ def test_a_display_that_stands_still_stops_the_status(control: Control, daemon: 
         daemon.over.set()
 
     control.solve(REQUEST, session=BuildSession([], shared_key=""), on_status=show)
-    assert counts[0] < (MOST_QUEUED >> 20) + 24
+    # grpcio's own windows are some 24 MB, depending on the connection; without a bound, all 500 would be sent.
+    assert counts[0] < (MOST_QUEUED >> 20) + 64
 
 
 def test_a_backlog_takes_one_message_of_any_size_and_ends() -> None:
