@@ -146,6 +146,19 @@ def list_socket_bases(name: str) -> list[str]:
     return [base for base in named if base and len(os.fsencode(base)) <= room]
 
 
+@contextmanager
+def open_socket_folder(name: str) -> Iterator[Path]:
+    """Create a folder of :func:`open_folder` that can hold a socket ``name``. Raises OSError if there is none."""
+    with contextlib.ExitStack() as undo:
+        for base in list_socket_bases(name):
+            with contextlib.suppress(OSError):
+                folder = undo.enter_context(open_folder(Path(base)))
+                break
+        else:
+            raise OSError("no folder for a socket: none of XDG_RUNTIME_DIR, TMPDIR and /tmp is writable")
+        yield folder
+
+
 def remove_partials(path: Path) -> None:
     """Delete partial copies of ``path`` that killed processes left, see :func:`name_partial`."""
     name = re.compile(re.escape(f".{path.name[:200]}.") + r"[0-9a-f]{8}\.part")

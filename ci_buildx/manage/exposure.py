@@ -99,7 +99,12 @@ def run_with_builder(
 def run_command(run: BuilderRun, command: Sequence[str], env: Mapping[str, str]) -> int:
     """Run a command with ``BUILDKIT_HOST`` and return its exit code, as a shell has it. Raises InputError."""
     name = max(map(_name_socket, run.builder.plan.nodes), key=len)
-    with _open_socket_folder(name) as folder, open_sockets(run, folder) as sockets:
+    with ExitStack() as undo:
+        try:
+            folder = undo.enter_context(scratch.open_socket_folder(name))
+        except OSError as error:
+            raise InputError("no folder can hold a socket", fix=_SHORT_FOLDER) from error
+        sockets = undo.enter_context(open_sockets(run, folder))
         path, served = next(iter(sockets.items()))
         run.site.display.refresh()
         try:
@@ -125,20 +130,6 @@ def wait_for(process: subprocess.Popen[bytes], stop: threading.Event) -> int:
     except subprocess.TimeoutExpired:
         process.kill()
         return process.wait()
-
-
-@contextmanager
-def _open_socket_folder(name: str) -> Iterator[Path]:
-    """Create a folder for sockets whose longest name is ``name``. Raises InputError."""
-    for base in scratch.list_socket_bases(name):
-        with ExitStack() as undo:
-            try:
-                folder = undo.enter_context(scratch.open_folder(Path(base)))
-            except OSError:
-                continue
-            yield folder
-            return
-    raise InputError("no folder can hold a socket", fix=_SHORT_FOLDER)
 
 
 def connect_standard_streams(run: BuilderRun, source: int, target: int) -> int:

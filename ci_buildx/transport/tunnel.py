@@ -13,7 +13,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Protocol
 
 from ci_buildx.errors import KubeBuilderError
@@ -254,7 +253,7 @@ def open_gate(dial: Callable[[], WebSocketTunnel]) -> Iterator[str]:
     first = dial()
     undo = contextlib.ExitStack()
     try:
-        folder = undo.enter_context(_make_private_folder())
+        folder = undo.enter_context(scratch.open_socket_folder(_SOCKET))
     except BaseException:
         first.remote.close()
         raise
@@ -339,19 +338,6 @@ class TunnelGate:
         with self._lock:
             spare, self._spare = self._spare, None
         return spare or self._dial()
-
-
-@contextmanager
-def _make_private_folder() -> Iterator[Path]:
-    """Create a private folder whose path is short enough for the socket."""
-    with contextlib.ExitStack() as undo:
-        for base in scratch.list_socket_bases(_SOCKET):
-            with contextlib.suppress(OSError):
-                folder = undo.enter_context(scratch.open_folder(Path(base)))
-                break
-        else:
-            raise OSError("no folder for a socket: none of XDG_RUNTIME_DIR, TMPDIR and /tmp is writable")
-        yield folder
 
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
