@@ -104,10 +104,8 @@ def _open_stream(proxy: Proxy | None, target: tuple[str, int], deadline: float) 
 
 
 def _secure_proxy(connection: socket.socket, proxy: Proxy) -> socket.socket:
-    from ci_buildx.model.tls import make_client_context
-
     try:
-        return make_client_context().wrap_socket(connection, server_hostname=proxy.host)
+        return tls.make_ssl_context(tls.TlsSettings(), None).wrap_socket(connection, server_hostname=proxy.host)
     except BaseException:
         connection.close()
         raise

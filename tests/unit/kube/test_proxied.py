@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,6 @@ from ci_buildx.kube.credentials import Anonymous
 from ci_buildx.kube.exchange import RetryPolicy
 from ci_buildx.kube.proxy import Proxy
 from ci_buildx.kube.tls import TlsSettings, open_relay
-from ci_buildx.model import tls
 from ci_buildx.model.secret import Secret
 from tests.unit.kube.authority import Authority
 from tests.unit.kube.scripted import answer, scripted
@@ -66,15 +66,11 @@ def proxy(tls: ssl.SSLContext | None = None) -> Iterator[tuple[int, list[str]]]:
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_large_answer_comes_through(secure: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_answer_comes_through(secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     authority, proxys = Authority(), Authority("proxy authority")
 
-    def trusting() -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(cadata=proxys.pem.decode())
-        return context
-
-    monkeypatch.setattr(tls, "make_client_context", trusting)
+    (tmp_path / "proxy.pem").write_bytes(proxys.pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "proxy.pem"))
     content = {"large": "x" * 300_000}
     with (
         scripted(answer(200, content), tls=authority.server()) as server,
