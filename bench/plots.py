@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.line_chart import LineChart, draw_lines
+from bench.newest import find_newest
 
-RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 WIDTH = 820
 _LEFT, _RIGHT, _TOP = 210, 70, 74
@@ -175,14 +175,6 @@ def measure_share(moment: Mapping[str, Any]) -> float:
     """Return the busiest pod's builds as a multiple of its fair share."""
     sessions = moment["sessions"]
     return float(max(sessions)) * len(sessions) / sum(sessions) if sum(sessions) else 0.0
-
-
-def find_newest(kind: str) -> Path:
-    """Return the newest result of a kind. Raises FileNotFoundError."""
-    found = sorted(RESULTS.glob(f"{kind}-*.json"))
-    if not found:
-        raise FileNotFoundError(f"no {kind}-*.json in {RESULTS}")
-    return found[-1]
 
 
 KINDS = {"pools": draw_pools, "burst": draw_burst, "week": draw_week}

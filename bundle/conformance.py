@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results"
+from bench.newest import find_newest
+
 POLICIES = "policy_"
 """Start of the names of the files whose tests are about policies in Rego."""
 
 
-def find_newest() -> Path:
-    """Return the file of the newest run of all tests."""
-    return max(RESULTS.glob("conformance-*.json"))
-
-
 def table() -> str:
     """Return the totals, then one row for each function that fails."""
-    path = find_newest()
+    path = find_newest("conformance")
     found = json.loads(path.read_text())
     total = found["total"]["functions"]
     failing = {

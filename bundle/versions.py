@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[1] / "bench" / "results"
+from bench.newest import find_newest
+
 _TESTS = {"Kubernetes": "API calls, transports, rights, builders, clean-up", "Python": "unit tests"}
 
 
 def table() -> str:
     """Return one row for each version, with the counts of its tests."""
-    path = max(RESULTS.glob("versions-*.json"))
-    runs = json.loads(path.read_text())["runs"]
+    runs = json.loads(find_newest("versions").read_text())["runs"]
     rows = [
         f"| {run['part']} {run['version']} | {_TESTS[run['part']]} | "
         f"{run['tests'] - run['failed'] - run['skipped']:,} of {run['tests']:,} |"

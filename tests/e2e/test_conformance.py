@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.conformance import sides
-from bundle import conformance
+from bench.newest import find_newest
 from ci_buildx.kube.client import KubeClient
 from devcluster import layout
 from tests.e2e.product import COMMAND
@@ -30,7 +30,7 @@ def test_a_tenth_of_the_tests_ends_as_in_the_committed_run(kube: KubeClient, tmp
     options = {
         "--name": layout.default_name(),
         "--seed": SEED,
-        "--judged": conformance.find_newest(),
+        "--judged": find_newest("conformance"),
         "--folder": tmp_path / "suite",
         "--program": program,
     }

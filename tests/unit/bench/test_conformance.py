@@ -11,10 +11,10 @@ import pytest
 from bench.conformance import __main__ as command
 from bench.conformance import outcomes, suite
 from bench.conformance.outcomes import FunctionOutcome, PairedOutcome, Results
-from bundle import conformance
+from bench.newest import find_newest
 from devcluster import programs
 
-DOCUMENT: dict[str, Any] = json.loads(conformance.find_newest().read_text())
+DOCUMENT: dict[str, Any] = json.loads(find_newest("conformance").read_text())
 ENTRIES = {test: entry for tests in DOCUMENT["functions"].values() for test, entry in tests.items()}
 
 

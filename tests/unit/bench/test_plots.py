@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import plots
+from bench.newest import find_newest
 from bench.plots import BarChart
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -26,7 +27,7 @@ def test_a_bar_is_as_long_as_its_value() -> None:
 
 @pytest.mark.parametrize("kind", sorted(plots.KINDS))
 def test_the_pictures_in_docs_are_those_of_the_newest_results(kind: str) -> None:
-    drawn = plots.KINDS[kind](json.loads(plots.find_newest(kind).read_text()))
+    drawn = plots.KINDS[kind](json.loads(find_newest(kind).read_text()))
     for name, text in drawn.items():
         assert (plots.IMAGES / name).read_text() == text, f"{name} is stale: run python -m bench.plots"
         assert not re.search(r"<script|href|url\(", text)
