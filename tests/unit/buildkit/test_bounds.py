@@ -128,7 +128,7 @@ def test_a_display_that_stands_still_stops_the_status(control: Control, daemon: 
 
     control.solve(REQUEST, session=BuildSession([], shared_key=""), on_status=show)
     # grpcio's own windows are some 24 MB, depending on the connection; without a bound, all 500 would be sent.
-    assert counts[0] < (MOST_QUEUED >> 20) + 64
+    assert counts[0] < (MOST_QUEUED >> 20) + 32
 
 
 def test_a_backlog_takes_one_message_of_any_size_and_ends() -> None:
