@@ -82,7 +82,7 @@ class BootWakeup:
 
         watched = start_thread(watch)
         try:
-            platforms = way.ask(pod, boot.deadline, lambda control: control.platforms, stop=over)
+            return way.ask(pod, boot.deadline, lambda control: control.platforms, stop=over)
         except TransportError as failure:
             if over.is_set():  # by the watch, whose error is stored a moment later
                 watched.done.wait()
@@ -91,7 +91,6 @@ class BootWakeup:
             raise way.explain(pod, failure) from None
         finally:
             over.set()
-        return platforms
 
 
 def start_needed_nodes(site: BuildRun, record: StoredBuilder) -> Builder:

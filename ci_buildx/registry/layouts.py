@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -112,7 +113,7 @@ class LayoutStore:
         for left in reversed(range(_ATTEMPTS)):
             transfer = make_transfer()
             try:
-                self._write(digest, iter(lambda source=transfer: source.read(_PIECE), b""))  # type: ignore[misc]
+                self._write(digest, iter(partial(transfer.read, _PIECE), b""))
             except HTTPError as error:
                 if not left:
                     reason = " ".join(str(error).split())

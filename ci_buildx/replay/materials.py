@@ -6,7 +6,6 @@ The forms and the order of search are those of docker buildx 0.38.2 (``replay/ma
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +18,7 @@ from ci_buildx.registry.stores import BlobTransfer
 from ci_buildx.replay.pins import PACKAGE, is_git_source
 from ci_buildx.replay.predicate import BuildMaterial
 from ci_buildx.settings.contexts import refuse_escape, split_layout
-from ci_buildx.settings.syntax import read_mode
+from ci_buildx.settings.syntax import is_folder, read_mode
 
 SOURCE = "--materials"
 PROVENANCE = "provenance"
@@ -104,8 +103,7 @@ def parse_materials(texts: Iterable[str], *, cwd: Path, env: Mapping[str, str]) 
             continue
         if text.startswith((LAYOUT, "/")):
             path = _read_path(text, cwd, env)
-            mode = read_mode(path, source=SOURCE)
-            if mode is None or not stat.S_ISDIR(mode):
+            if not is_folder(path, source=SOURCE):
                 raise InputError(f"{text!r} is not a folder", source=SOURCE, fix=_FIX)
             layouts.append(path)
             continue

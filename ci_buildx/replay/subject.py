@@ -7,7 +7,6 @@ as another manifest of its index (v0.34.2, ``docs/attestations/attestation-stora
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from ci_buildx.replay.pins import IMAGE
 from ci_buildx.replay.predicate import LARGEST_PROVENANCE, MAX_MODE, BuildPredicate, parse_predicate
 from ci_buildx.replay.statements import read_statement
 from ci_buildx.settings.contexts import refuse_escape
-from ci_buildx.settings.syntax import read_mode
+from ci_buildx.settings.syntax import is_folder
 
 SOURCE = "SUBJECT"
 ALL_PLATFORMS = "all"
@@ -75,8 +74,7 @@ def load_subjects(text: str, client: RegistryClient, *, cwd: Path, env: Mapping[
         path = cwd / name
         if os.path.lexists(path):
             path = refuse_escape(path, source=SOURCE, env=env)
-            mode = read_mode(path, source=SOURCE)
-            if mode is None or not stat.S_ISDIR(mode):
+            if not is_folder(path, source=SOURCE):
                 return (_load_file(path, name),)
             name = f"{LAYOUT}{name}"
         elif name.startswith(_PATH_STARTS) or name.endswith(_PATH_ENDS):

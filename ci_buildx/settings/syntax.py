@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,6 +215,12 @@ def read_mode(path: Path, *, source: str) -> int | None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise InputError(f"cannot use path {show_start(str(path))}: {reason}", source=source) from error
+
+
+def is_folder(path: Path, *, source: str) -> bool:
+    """Return whether a path is a folder. Raises as :func:`read_mode` does."""
+    mode = read_mode(path, source=source)
+    return mode is not None and stat.S_ISDIR(mode)
 
 
 _SUFFIXES = {
