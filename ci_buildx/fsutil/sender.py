@@ -152,8 +152,10 @@ class EntryIndex:
         return b"/".join(reversed(parts))
 
 
-# Divisor for the room that STATs may take while files are pending, so that both sides stay busy.
-_STATS_SHARE = 4
+# Divisor for the room that STATs may take while files are pending. buildkitd's receiver makes one file after the other
+# in the order of the STATs, but writes the content of several at once. With about as many small files as STATs in a
+# message, it does both at the same time; with more STATs, content waits behind them until the last file is made.
+_STATS_SHARE = 32
 # Minimum room in bytes for a piece of a file, except for the first one: each message costs both sides time.
 _SMALLEST = 4096
 
@@ -238,7 +240,8 @@ class TreeSender:
     def _fill(self, out: list[bytes], room: int) -> None:
         left = room - self._announce_entries(out, room // _STATS_SHARE if self._has_files else room)
         left -= self._deliver(out, left)
-        self._announce_entries(out, left)
+        if not self._has_files:
+            self._announce_entries(out, left)
 
     def _announce_entries(self, out: list[bytes], room: int) -> int:
         size = 0

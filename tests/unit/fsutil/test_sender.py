@@ -74,6 +74,31 @@ def test_files_are_sent_while_the_walk_goes_on(tmp_path: Path) -> None:
     assert 0 < len(announced(found)) < 1000
 
 
+@pytest.mark.parametrize("room", [24_000, 64_000, 128_000])
+def test_small_files_and_announcements_of_others_go_side_by_side(tmp_path: Path, room: int) -> None:
+    """buildkitd writes content while it makes the files announced next, if neither waits for all of the other."""
+    for number in range(1000):
+        (tmp_path / f"file{number:04}").write_bytes(bytes(2000))
+    sender = sender_of(tmp_path)
+    for number, _ in enumerate(messages(sender.produce(4000))):
+        sender.receive(packets.encode_request(number))
+    found = [packets.decode_packet(message) for message in messages(sender.produce(room))]
+    files = sum(packet.kind is PacketKind.DATA and not packet.content for packet in found)
+    assert files / 3 <= len(announced(found)) <= 3 * files
+
+
+def test_announcements_follow_pending_files_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    for number in range(100):
+        (tmp_path / f"b{number:02}").touch()
+    sender = sender_of(tmp_path)
+    sender.produce(40)
+    sender.receive(packets.encode_request(0))
+    found = [packets.decode_packet(message) for message in messages(sender.produce(1 << 20))]
+    assert content(found, 0) == b"abc"
+    assert announced(found)[-1].path == b"b99"
+
+
 def test_no_crumbs(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(60_000))
     (tmp_path / "b").write_bytes(bytes(60_000))
