@@ -64,24 +64,23 @@ class Peer:
 
     @contextmanager
     def builder(
-        self, architectures: Sequence[str] = (ARCHITECTURE,), *, created: list[Run] | None = None
+        self, architectures: Sequence[str] = (ARCHITECTURE,), *, around: list[Run] | None = None
     ) -> Iterator[str]:
         """Provide a running builder; yield its name. Its first build has pulled the base image.
 
-        The commands that created it are added to ``created``.
+        The commands that create it, and the one that removes it, are added to ``around``.
         """
         name = f"up-{secrets.token_hex(3)}"
+        runs = [] if around is None else around
         try:
             for place, architecture in enumerate(architectures):
-                run = self.create(name, architecture, append=place > 0)
-                if created is not None:
-                    created.append(run)
+                runs.append(self.create(name, architecture, append=place > 0))
             platforms = ",".join(f"linux/{architecture}" for architecture in architectures)
             context = self.ground.example("kept")
             self.build(name, context, "--platform", platforms, "--push", "--tag", self.ground.reference("kept"))
             yield name
         finally:
-            self.remove(name)
+            runs.append(self.remove(name))
 
     @contextmanager
     def remote(self, ours: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Two architectures, each built on its own cluster node, merged and pushed, with both builders running.
 
-The last comparison counts lines of the plain log, including the boot of a builder: ours is a job of its own, and to
-those of buildx's build in an emptied builder come those of `buildx create --bootstrap`.
+The last comparison counts lines of the plain log, including the boot and the removal of a builder: ours is a job of its
+own, and to those of buildx's build in an emptied builder come those of `buildx create --bootstrap` and `buildx rm`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def compare(arena: Arena) -> Iterator[Comparison]:
         wanted = ["--platform", ",".join(PLATFORMS), "--push", "--tag", ground.reference(f"native-{who}")]
         return [*wanted, "--build-arg", f"GREETING={greeting}"]
 
-    created: list[Run] = []
-    with ours.kept_builder(ground, PLATFORMS) as own, peer.builder(ARCHITECTURES, created=created) as theirs:
+    around: list[Run] = []
+    with ours.kept_builder(ground, PLATFORMS) as own, peer.builder(ARCHITECTURES, around=around) as theirs:
 
         def run_ours(greeting: str) -> Run:
             return ours.build(ground, context, *options("ours", greeting), "--builder", own)
@@ -61,20 +61,20 @@ def compare(arena: Arena) -> Iterator[Comparison]:
             Contestant(name=THEIRS, perform=run_emptied),
         ]
         series = alternate(logged, arena.count(5))
-        yield Comparison(
-            title="the same with a builder of its own: lines of the plain log",
-            reference=THEIRS,
-            series=series,
-            limits=(limit_lines(*series, boot=created),),
-        )
+    yield Comparison(
+        title="the same with a builder of its own: lines of the plain log",
+        reference=THEIRS,
+        series=series,
+        limits=(limit_lines(*series, around=around),),
+    )
 
 
-def limit_lines(own: Series, theirs: Series, *, boot: Sequence[Run] = ()) -> Limit:
+def limit_lines(own: Series, theirs: Series, *, around: Sequence[Run] = ()) -> Limit:
     """Return the limit of the plain log's lines: those that buildx writes for the same build; medians of both.
 
-    ``boot`` are the commands that created buildx's builder.
+    ``around`` are the commands that created and removed buildx's builder.
     """
-    most = statistics.median(count_lines(run) for run in theirs.runs) + sum(map(count_lines, boot))
+    most = statistics.median(count_lines(run) for run in theirs.runs) + sum(map(count_lines, around))
     figure = statistics.median(count_lines(run) for run in own.runs)
     return Limit(what="lines of the plain log, as many as buildx's", figure=figure, most=most)
 

@@ -164,7 +164,7 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
             login = pull_login.find_pull_login(settings, site.env)
             looked.done.wait()
         with site.phases.measure("create"):
-            for line in dict.fromkeys(line for node in planned.nodes for line in (node.reason, node.isolation)):
+            for line in describe_nodes(planned):
                 phase.add_output(line)
             issued.done.wait()
             blueprint = provision.ProvisionRequest(
@@ -182,6 +182,12 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
             for line in dict.fromkeys(node.isolation for node in builder.plan.nodes):
                 phase.add_output(line)
     return builder, blueprint.runner is not None
+
+
+def describe_nodes(planned: Plan) -> list[str]:
+    """Return a line that says why each node builds its platforms, and one for each way in which pods are isolated."""
+    reasons = "; ".join(filter(None, (node.reason for node in planned.nodes)))
+    return [line for line in (reasons, *dict.fromkeys(node.isolation for node in planned.nodes)) if line]
 
 
 def count_replacements(settings: Settings) -> int:

@@ -147,7 +147,7 @@ class PlainLog:
         self._dirty: dict[BuildStep, StepTrack] = {}
         self._current: StepTrack | None = None
         self._numbers = 0
-        self._begun = False
+        self._begun = self._after_ours = False
         self._out: list[str] = []
         self._printed_at = float("-inf")
         self._wrote_at = float("-inf")
@@ -287,8 +287,9 @@ class PlainLog:
         if track is self._current:
             return
         self._leave()
-        if self._begun:
+        if self._begun and not (track.step.ours and self._after_ours):  # phases of one builder belong together
             self._out.append("")
+        self._after_ours = track.step.ours
         self._number(track, [self._name(track)])
         self._current = track
 

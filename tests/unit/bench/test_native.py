@@ -11,5 +11,5 @@ def test_lines_of_a_log_are_limited_by_those_of_the_other() -> None:
     assert count_lines(Run(seconds=1.0, output="#1 a\n#1 DONE\n\n#2 b\n")) == 4
     limit = limit_lines(series("ours", "a\n" * 9, "a\n" * 11, "a\n" * 10), series("theirs", "a\n" * 12))
     assert (limit.figure, limit.most) == (10, 12)
-    boot = [Run(seconds=1.0, output="#1 booting\n#1 DONE\n")]
-    assert limit_lines(series("ours", "a\n"), series("theirs", "a\n" * 12), boot=boot).most == 14
+    around = [Run(seconds=1.0, output=output) for output in ("#1 booting\n#1 DONE\n", "b removed\n")]
+    assert limit_lines(series("ours", "a\n"), series("theirs", "a\n" * 12), around=around).most == 15

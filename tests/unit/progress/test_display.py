@@ -49,6 +49,22 @@ def test_a_phase_looks_like_a_step_of_the_builder() -> None:
     ]
 
 
+def test_phases_that_follow_each_other_have_no_blank_line_between_them() -> None:
+    stream, clock = io.StringIO(), Clock()
+    shown = opened(ProgressMode.PLAIN, stream, clock)
+    for name in ("creating builder b", "booting builder"):
+        shown.note(name, "done")
+        clock.now += 1
+    shown.update(vertexes(vertex("a", "[1/1] FROM busybox", 2.0, 2.0)))
+    shown.note("removing builder b", "done")
+    shown.close()
+    assert [line.split()[-1] if line else "" for line in stream.getvalue().splitlines()] == [
+        *("b", "done", "0.0s", "builder", "done", "0.0s", ""),
+        *("busybox", "0.0s", ""),
+        *("b", "done", "0.0s"),
+    ]
+
+
 @pytest.mark.parametrize("mode", [ProgressMode.AUTO, ProgressMode.PLAIN, ProgressMode.GITHUB, ProgressMode.GITLAB])
 @pytest.mark.parametrize(
     ("heading", "line"),
