@@ -49,23 +49,38 @@ def describe_interpreter() -> str:
 def describe_filesystem(folder: Path, system: Path = Path("/")) -> str:
     """Return the type of the file system that holds a folder, and for ext4 whether it has a journal.
 
-    Without a journal, ext4 does not reuse an inode for a minute after its removal, and a new file searches through all
-    inodes that were removed meanwhile: contexts that replace thousands of files take several times as long, at random.
-    Sources: proc(5), mountinfo; Linux 6.18, ``fs/ext4/ialloc.c`` (``recently_deleted``). ``system`` is the folder that
-    contains ``proc``.
+    Without a journal, ext4 does not reuse an inode for one to six minutes after its removal, and a new file searches
+    through all inodes that were removed meanwhile: contexts that replace thousands of files take several times as long,
+    at random. Sources: proc(5), fdinfo and mountinfo; Linux 6.18, ``fs/ext4/ialloc.c`` (``recently_deleted``) and
+    ``fs/jbd2/journal.c`` (names in ``/proc/fs/jbd2``). ``system`` is the folder that contains ``proc`` and ``sys``.
     """
-    where = folder.resolve()
-    mounted, kind, device = "/", "", ""
-    for line in (system / "proc/self/mountinfo").read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        point = before.split()[4].encode().decode("unicode_escape")
-        if where.is_relative_to(point) and len(point) >= len(mounted):
-            mounted = point
-            kind, device = after.split()[:2]
+    mount = find_mount_id(folder)
+    for line in (system / "proc/self/mountinfo").read_bytes().splitlines():
+        before, _, after = line.partition(b" - ")
+        number, _, device, *_ = before.split()
+        if int(number) == mount:
+            kind = after.split()[0].decode()
+            if kind != "ext4" or _has_journal(device.decode(), system):
+                return kind
+            return "ext4, no journal found"
+    return ""
+
+
+def find_mount_id(folder: Path) -> int:
+    """Return the kernel's number of the mount that holds a folder, or would hold it once it is made."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    descriptor = os.open(nearest, os.O_PATH)
+    try:
+        return int(_field(Path(f"/proc/self/fdinfo/{descriptor}"), "mnt_id"))
+    finally:
+        os.close(descriptor)
+
+
+def _has_journal(device: str, system: Path) -> bool:
+    """Return whether the kernel lists a journal on a block device, given as ``major:minor``."""
+    name = (system / "sys/dev/block" / device).resolve().name
     journals = system / "proc/fs/jbd2"
-    if kind != "ext4" or (journals.is_dir() and any(journals.glob(f"{Path(device).name}-*"))):
-        return kind
-    return "ext4 without a journal"
+    return journals.is_dir() and any(journals.glob(f"{name}-*"))
 
 
 def commit() -> str:

@@ -45,8 +45,16 @@ class Peer:
         """Build the default targets of a folder's definition."""
         return self.call("bake", "--builder", builder, "--progress", "plain", cwd=context, variables=variables)
 
-    def create(self, builder: str, architecture: str = ARCHITECTURE, *, append: bool = False, replicas: int = 1) -> Run:
-        """Create a running builder with one node on a cluster node of that architecture, or append such a node."""
+    def create(
+        self,
+        builder: str,
+        architecture: str = ARCHITECTURE,
+        *,
+        append: bool = False,
+        bootstrap: bool = True,
+        replicas: int = 1,
+    ) -> Run:
+        """Create a builder with one node on a cluster node of that architecture, or append such a node; start all."""
         driver = [f"namespace={self.namespace}", f"image={IMAGE}", f"nodeselector=kubernetes.io/arch={architecture}"]
         driver.append(f"replicas={replicas}")
         more = ["--append"] if append else []
@@ -55,7 +63,8 @@ class Peer:
             *more,
             *("--name", builder, "--node", f"{builder}-{architecture}", "--platform", f"linux/{architecture}"),
             *("--driver", "kubernetes", "--driver-opt", ",".join(driver)),
-            *("--buildkitd-config", str(self.ground.buildkitd_config), "--bootstrap"),
+            *("--buildkitd-config", str(self.ground.buildkitd_config)),
+            *(["--bootstrap"] if bootstrap else []),
         )
 
     def remove(self, builder: str) -> Run:
@@ -74,7 +83,8 @@ class Peer:
         runs = [] if around is None else around
         try:
             for place, architecture in enumerate(architectures):
-                runs.append(self.create(name, architecture, append=place > 0))
+                last = place == len(architectures) - 1
+                runs.append(self.create(name, architecture, append=place > 0, bootstrap=last))
             platforms = ",".join(f"linux/{architecture}" for architecture in architectures)
             context = self.ground.example("kept")
             self.build(name, context, "--platform", platforms, "--push", "--tag", self.ground.reference("kept"))

@@ -27,13 +27,14 @@ _VANISHED = (errno.ENOENT, errno.ENOTDIR)
 class FileContent:
     """An open file that is sent in pieces.
 
-    ``number`` is its index among the STATs. Raises ContentError if the file no longer matches what was announced.
+    ``number`` is its index among the STATs, ``left`` the bytes that have not been read. Raises ContentError if the file
+    no longer matches what was announced.
     """
 
     def __init__(self, root: bytes, path: bytes, *, number: int, size: int) -> None:
         self._path = path
         self._number = number
-        self._size = self._left = size
+        self._size = self.left = size
         self._descriptor = _open(root, path, size)
         self.done = False
 
@@ -59,21 +60,21 @@ class FileContent:
 
     def _read_messages(self, room: int) -> list[bytes]:
         # Read one byte more than expected to detect that the file has grown.
-        piece = os.read(self._descriptor, min(self._left + 1, room, CHUNK))
+        piece = os.read(self._descriptor, min(self.left + 1, room, CHUNK))
         size = len(piece)
-        if size > self._left:
+        if size > self.left:
             raise self._make_changed_error("grew")
-        if not size and self._left:
+        if not size and self.left:
             raise self._make_changed_error("shrank")
-        self._left -= size
+        self.left -= size
         messages: list[bytes] = []
         if size:
             header = packets.make_data_header(self._number, size)
             messages += (packets.make_grpc_prefix(len(header) + size), header, piece)
-        if not self._left and (size < room or not os.read(self._descriptor, 1)):
+        if not self.left and (size < room or not os.read(self._descriptor, 1)):
             messages.append(packets.frame_packet(packets.make_data_header(self._number, 0)))
             self.done = True
-        elif not self._left:
+        elif not self.left:
             raise self._make_changed_error("grew")
         return messages
 
@@ -152,10 +153,12 @@ class EntryIndex:
         return b"/".join(reversed(parts))
 
 
-# Divisor for the room that STATs may take while files are pending. buildkitd's receiver makes one file after the other
-# in the order of the STATs, but writes the content of several at once. With about as many small files as STATs in a
-# message, it does both at the same time; with more STATs, content waits behind them until the last file is made.
-_STATS_SHARE = 32
+# Divisors for the room that STATs may take while files are pending. buildkitd's receiver makes one file after the other
+# in the order of the STATs, but writes the content of several at once. With one or two STATs for each small file in a
+# message, it does both at the same time; with more STATs, content waits behind them until the last file is made. A file
+# that is larger than the message shares it with more STATs: buildkitd would otherwise have nothing to compare until the
+# file has arrived.
+_STATS_SHARE, _STATS_SHARE_OF_LARGE = 32, 4
 # Minimum room in bytes for a piece of a file, except for the first one: each message costs both sides time.
 _SMALLEST = 4096
 
@@ -238,10 +241,15 @@ class TreeSender:
         return self._content is not None or self.waiting > 0
 
     def _fill(self, out: list[bytes], room: int) -> None:
-        left = room - self._announce_entries(out, room // _STATS_SHARE if self._has_files else room)
+        left = room - self._announce_entries(out, self._choose_stats_room(room))
         left -= self._deliver(out, left)
         if not self._has_files:
             self._announce_entries(out, left)
+
+    def _choose_stats_room(self, room: int) -> int:
+        if self._content is not None and self._content.left > room:
+            return room // _STATS_SHARE_OF_LARGE
+        return room // _STATS_SHARE if self._has_files else room
 
     def _announce_entries(self, out: list[bytes], room: int) -> int:
         size = 0

@@ -182,6 +182,7 @@ class PlainLog:
     def warn(self, text: str) -> None:
         """Write a warning on its own line between the steps."""
         self._leave()
+        self._after_ours = False
         self._out.append(f"WARNING: {drop_controls(text)}")
         self._flush()
 
@@ -287,7 +288,7 @@ class PlainLog:
         if track is self._current:
             return
         self._leave()
-        if self._begun and not (track.step.ours and self._after_ours):  # phases of one builder belong together
+        if self._begun and not (track.step.ours and self._after_ours):  # our phases follow each other
             self._out.append("")
         self._after_ours = track.step.ours
         self._number(track, [self._name(track)])
@@ -307,6 +308,7 @@ class PlainLog:
             self._number(self._current, ["..."])
             self._current.events = 0
             self._current = None
+            self._after_ours = False
 
     def _number(self, track: StepTrack, lines: Iterable[str]) -> None:
         head = f"#{track.number} "

@@ -58,9 +58,10 @@ def test_nodes_that_are_isolated_alike_take_two_lines_in_the_log() -> None:
     ]
 
 
-def test_each_way_in_which_nodes_are_isolated_has_a_line() -> None:
-    planned = Plan(nodes=(plan_node("amd64", "user namespace"), plan_node("arm64", "privileged")))
-    assert builder_scope.describe_nodes(planned)[1:] == ["user namespace", "privileged"]
+def test_each_way_in_which_nodes_are_isolated_names_its_nodes() -> None:
+    names = {"amd64": "user namespace", "arm64": "privileged", "s390x": "user namespace"}
+    planned = Plan(nodes=tuple(plan_node(name, isolation) for name, isolation in names.items()))
+    assert builder_scope.describe_nodes(planned)[1:] == ["amd64, s390x: user namespace", "arm64: privileged"]
     assert builder_scope.describe_nodes(Plan(nodes=(plan_node("amd64", ""),))) == ["linux/amd64: native on 1 node"]
 
 

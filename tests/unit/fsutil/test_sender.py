@@ -87,16 +87,31 @@ def test_small_files_and_announcements_of_others_go_side_by_side(tmp_path: Path,
     assert files / 3 <= len(announced(found)) <= 3 * files
 
 
-def test_announcements_follow_pending_files_at_once(tmp_path: Path) -> None:
+def test_announcements_fill_a_message_after_the_last_pending_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     for number in range(100):
         (tmp_path / f"b{number:02}").touch()
     sender = sender_of(tmp_path)
     sender.produce(40)
     sender.receive(packets.encode_request(0))
-    found = [packets.decode_packet(message) for message in messages(sender.produce(1 << 20))]
-    assert content(found, 0) == b"abc"
-    assert announced(found)[-1].path == b"b99"
+    found = [packets.decode_packet(message) for message in messages(sender.produce(8192))]
+    end = next(place for place, packet in enumerate(found) if packet.kind is PacketKind.DATA and not packet.content)
+    before, after = announced(found[:end]), announced(found[end:])
+    assert 0 < len(before) < 20
+    assert after[-1].path == b"b99"
+
+
+def test_a_large_file_leaves_room_for_announcements(tmp_path: Path) -> None:
+    """buildkitd compares the rest of the tree while the file arrives."""
+    (tmp_path / "a").write_bytes(bytes(1_000_000))
+    for number in range(1000):
+        (tmp_path / f"b{number:03}").touch()
+    sender = sender_of(tmp_path)
+    sender.produce(40)
+    sender.receive(packets.encode_request(0))
+    sender.produce(16_384)
+    found = [packets.decode_packet(message) for message in messages(sender.produce(16_384))]
+    assert len(announced(found)) > 16_384 / 4 / 50
 
 
 def test_no_crumbs(tmp_path: Path) -> None:

@@ -65,6 +65,23 @@ def test_phases_that_follow_each_other_have_no_blank_line_between_them() -> None
     ]
 
 
+def test_a_blank_line_follows_a_warning() -> None:
+    stream, clock = io.StringIO(), Clock()
+    shown = opened(ProgressMode.PLAIN, stream, clock)
+    shown.note("creating builder b", "done")
+    shown.warn("no quota")
+    with shown.begin_phase("booting builder", "waits"):
+        clock.now += 1
+        shown.refresh()
+        shown.warn("no quota either")
+        shown.note("pod", "found")
+    shown.close()
+    lines = stream.getvalue().splitlines()
+    assert lines[lines.index("WARNING: no quota") + 1] == ""
+    assert lines[lines.index("WARNING: no quota either") + 1] == ""
+    assert lines[lines.index("#2 ...") + 1] == "WARNING: no quota either"
+
+
 @pytest.mark.parametrize("mode", [ProgressMode.AUTO, ProgressMode.PLAIN, ProgressMode.GITHUB, ProgressMode.GITLAB])
 @pytest.mark.parametrize(
     ("heading", "line"),

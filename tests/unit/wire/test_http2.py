@@ -207,6 +207,16 @@ def test_streams_take_turns(service: Service) -> None:
     assert turns == [{1}, {3}, {1}, {3}]
 
 
+def test_a_stream_of_small_pieces_leaves_others_their_turn(service: Service) -> None:
+    """A message that is nearly full has no room for a second stream, which then begins the next one."""
+    service.connection.feed(daemon.request(1, "/") + daemon.request(3, "/"))
+    for stream, piece in zip(service.streams, (2048, 12_000), strict=True):
+        stream.producer, stream.sent = (lambda room, piece=piece: b"x" * min(room, piece)), PAST_ITS_BEGINNING
+        service.connection.wake(stream)
+    turns = [{stream for _, _, stream, _ in service.sent(12_000)} for _ in range(4)]
+    assert turns == [{1}, {3}, {1}, {3}]
+
+
 def test_trailers_come_after_all_data_and_end_the_stream(service: Service) -> None:
     service.connection.feed(daemon.request(1, "/"))
     stream = service.streams[0]
