@@ -185,7 +185,7 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
 
 
 def describe_nodes(planned: Plan) -> list[str]:
-    """Return a line that says why each node builds its platforms, and one for each way in which pods are isolated."""
+    """Return a line with the reasons for the choice of nodes, and one for each way in which pods are isolated."""
     reasons = "; ".join(filter(None, (node.reason for node in planned.nodes)))
     return [line for line in (reasons, *describe_isolation(planned)) if line]
 
