@@ -14,6 +14,7 @@ MOUNTS = b"""\
 
 @pytest.fixture
 def system(tmp_path: Path) -> Path:
+    """A folder with the kernel's files: `vda` without a journal, the volume `dm-1` with one."""
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/mountinfo").write_bytes(MOUNTS)
     (tmp_path / "proc/fs/jbd2/dm-1-8").mkdir(parents=True)
