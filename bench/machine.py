@@ -49,9 +49,9 @@ def describe_interpreter() -> str:
 def describe_filesystem(folder: Path, system: Path = Path("/")) -> str:
     """Return the type of the file system that holds a folder, and for ext4 whether it has a journal.
 
-    Without a journal, ext4 does not reuse an inode for one to six minutes after its removal, and a new file searches
-    through all inodes that were removed meanwhile: contexts that replace thousands of files take several times as long,
-    at random. Sources: proc(5), fdinfo and mountinfo; Linux 6.18, ``fs/ext4/ialloc.c`` (``recently_deleted``) and
+    Without a journal, ext4 waits one to six minutes before it reuses an inode, and creating a file means a search
+    through all inodes that were freed in that time: a context that replaces thousands of files may take several times
+    as long. Sources: proc(5), fdinfo and mountinfo; Linux 6.18, ``fs/ext4/ialloc.c`` (``recently_deleted``) and
     ``fs/jbd2/journal.c`` (names in ``/proc/fs/jbd2``). ``system`` is the folder that contains ``proc`` and ``sys``.
     """
     mount = find_mount_id(folder)
@@ -79,8 +79,7 @@ def find_mount_id(folder: Path) -> int:
 def _has_journal(device: str, system: Path) -> bool:
     """Return whether the kernel lists a journal on a block device, given as ``major:minor``."""
     name = (system / "sys/dev/block" / device).resolve().name
-    journals = system / "proc/fs/jbd2"
-    return journals.is_dir() and any(journals.glob(f"{name}-*"))
+    return any((system / "proc/fs/jbd2").glob(f"{name}-*"))
 
 
 def commit() -> str:

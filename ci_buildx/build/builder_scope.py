@@ -164,7 +164,7 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
             login = pull_login.find_pull_login(settings, site.env)
             looked.done.wait()
         with site.phases.measure("create"):
-            for line in describe_nodes(planned):
+            for line in plan.describe_nodes(planned):
                 phase.add_output(line)
             issued.done.wait()
             blueprint = provision.ProvisionRequest(
@@ -179,25 +179,9 @@ def create_builder(site: BuildRun, identity: JobIdentity, announce: Announce) ->
             )
             builder = provision.provision(site.kube, blueprint, announce=announce)
         if builder.plan != planned:
-            for line in describe_isolation(builder.plan):
+            for line in plan.describe_isolation(builder.plan):
                 phase.add_output(line)
     return builder, blueprint.runner is not None
-
-
-def describe_nodes(planned: Plan) -> list[str]:
-    """Return a line with the reasons for the choice of nodes, and one for each way in which pods are isolated."""
-    reasons = "; ".join(filter(None, (node.reason for node in planned.nodes)))
-    return [line for line in (reasons, *describe_isolation(planned)) if line]
-
-
-def describe_isolation(planned: Plan) -> list[str]:
-    """Return how the pods are isolated; if not all of them alike, each line begins with the nodes that it is about."""
-    groups: dict[str, list[str]] = {}
-    for node in planned.nodes:
-        groups.setdefault(node.isolation, []).append(node.name)
-    if len(groups) == 1:
-        return list(groups)
-    return [f"{', '.join(names)}: {isolation}" for isolation, names in groups.items() if isolation]
 
 
 def count_replacements(settings: Settings) -> int:

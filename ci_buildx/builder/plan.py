@@ -87,6 +87,24 @@ def make_plan(platforms: Sequence[Platform], facts: ClusterFacts, settings: Buil
     )
 
 
+def describe_nodes(planned: Plan) -> list[str]:
+    """Return a line with the reasons for the choice of nodes, and one for each way in which pods are isolated."""
+    reasons = "; ".join(node.reason for node in planned.nodes if node.reason)
+    return [*([reasons] if reasons else []), *describe_isolation(planned)]
+
+
+def describe_isolation(planned: Plan) -> list[str]:
+    """Return how the pods are isolated; if not all of them alike, each line begins with the nodes that it is about."""
+    groups: dict[str, list[str]] = {}
+    for node in planned.nodes:
+        groups.setdefault(node.isolation, []).append(node.name)
+    return [
+        isolation if len(groups) == 1 else f"{', '.join(names)}: {isolation}"
+        for isolation, names in groups.items()
+        if isolation
+    ]
+
+
 def _plan_nodes(platforms: Sequence[Platform], facts: ClusterFacts, settings: BuilderSettings) -> tuple[NodePlan, ...]:
     selector = dict(settings.nodeselector)
     chosen = selector.pop(ARCHITECTURE, None)

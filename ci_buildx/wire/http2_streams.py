@@ -300,7 +300,7 @@ class FrameOutbox:
         self.held = False
         for stream in list(self._active.values()):
             limit -= self._pump_stream(stream, limit, small, out)
-            if limit < SMALLEST:  # so little would hold back the next stream, which then came last again
+            if limit < SMALLEST:  # the next stream would be held back, and be last again
                 break
         return out
 

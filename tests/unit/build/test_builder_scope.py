@@ -13,7 +13,6 @@ from ci_buildx.build import builder_scope, run
 from ci_buildx.build.build_run import BuildRun
 from ci_buildx.builder.builder import Builder, BuilderLocation
 from ci_buildx.builder.identity import JobIdentity
-from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import InputError, Interrupted, LateInputError, SolveError, Stopped, TeardownError
 from ci_buildx.runtime.signals import SignalHandler
 from ci_buildx.settings.builder import BuilderSettings
@@ -43,26 +42,6 @@ def test_a_builder_that_was_planned_when_a_signal_came_is_not_begun(monkeypatch:
         pass
     assert ended.is_set()
     assert announced == []
-
-
-def plan_node(architecture: str, isolation: str, reason: str = "") -> NodePlan:
-    reason = reason or f"linux/{architecture}: native on 1 node"
-    return NodePlan(name=architecture, architecture=architecture, platforms=(), reason=reason, isolation=isolation)
-
-
-def test_nodes_that_are_isolated_alike_take_two_lines_in_the_log() -> None:
-    planned = Plan(nodes=(plan_node("amd64", "user namespace"), plan_node("arm64", "user namespace")))
-    assert builder_scope.describe_nodes(planned) == [
-        "linux/amd64: native on 1 node; linux/arm64: native on 1 node",
-        "user namespace",
-    ]
-
-
-def test_each_way_in_which_nodes_are_isolated_names_its_nodes() -> None:
-    names = {"amd64": "user namespace", "arm64": "privileged", "s390x": "user namespace"}
-    planned = Plan(nodes=tuple(plan_node(name, isolation) for name, isolation in names.items()))
-    assert builder_scope.describe_nodes(planned)[1:] == ["amd64, s390x: user namespace", "arm64: privileged"]
-    assert builder_scope.describe_nodes(Plan(nodes=(plan_node("amd64", ""),))) == ["linux/amd64: native on 1 node"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from ci_buildx.builder import labels, plan
 from ci_buildx.builder.cluster_facts import ClusterFacts, KubeNode, Taint
 from ci_buildx.builder.lifecycle import records
 from ci_buildx.builder.manifests import objects
-from ci_buildx.builder.plan import Plan
+from ci_buildx.builder.plan import NodePlan, Plan
 from ci_buildx.errors import InputError
 from ci_buildx.model import platform
 from ci_buildx.model.platform import Platform
@@ -172,3 +172,23 @@ def test_a_tainted_node_is_native_where_that_is_tolerated_and_named_where_not() 
     )
     both = make("linux/amd64 linux/arm64", facts, tolerations=(Toleration(key="only", operator="Exists"),))
     assert [node.architecture for node in both.nodes] == ["amd64", "arm64"]
+
+
+def plan_node(architecture: str, isolation: str, reason: str = "") -> NodePlan:
+    reason = reason or f"linux/{architecture}: native on 1 node"
+    return NodePlan(name=architecture, architecture=architecture, platforms=(), reason=reason, isolation=isolation)
+
+
+def test_nodes_that_are_isolated_alike_take_two_lines_in_the_log() -> None:
+    planned = Plan(nodes=(plan_node("amd64", "user namespace"), plan_node("arm64", "user namespace")))
+    assert plan.describe_nodes(planned) == [
+        "linux/amd64: native on 1 node; linux/arm64: native on 1 node",
+        "user namespace",
+    ]
+
+
+def test_each_way_in_which_nodes_are_isolated_names_its_nodes() -> None:
+    names = {"amd64": "user namespace", "arm64": "privileged", "s390x": "user namespace"}
+    planned = Plan(nodes=tuple(plan_node(name, isolation) for name, isolation in names.items()))
+    assert plan.describe_nodes(planned)[1:] == ["amd64, s390x: user namespace", "arm64: privileged"]
+    assert plan.describe_nodes(Plan(nodes=(plan_node("amd64", ""),))) == ["linux/amd64: native on 1 node"]
